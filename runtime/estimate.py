@@ -1,0 +1,44 @@
+"""The one value that every sink takes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Estimate", "Quality"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What the estimate could see: face side in source pixels, detector score in [0, 1], audio heard."""
+
+    face_px: float | None = None
+    face_score: float | None = None
+    audio: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Valence and arousal of one track at one step.
+
+    `t_s` is media time. `valence` and `arousal` lie in [-1, 1]; null where the model does not estimate that
+    dimension. `modalities` names those with real input at this very step. `warming_up` is true while the stream
+    is younger than the contract's warm-up. `age_ms` (live only): wall clock at emission minus wall clock at
+    capture of the step.
+    """
+
+    t_s: float
+    valence: float | None
+    arousal: float | None
+    track: int
+    modalities: tuple[str, ...]
+    quality: Quality = field(default_factory=Quality)
+    warming_up: bool = False
+    age_ms: float | None = None
+    source: str | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """The estimate as plain data under the names of the JSON Lines format."""
+        record = asdict(self)
+        record["modalities"] = list(self.modalities)
+        return record
