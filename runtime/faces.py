@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Face", "FaceFinder", "Frame", "WholeFrame", "crop_face"]
+__all__ = ["Face", "FaceFinder", "Frame", "WholeFrame", "crop_face", "whole_frame"]
 
 Frame = npt.NDArray[np.uint8]
 """One picture: uint8 RGB, shape = (height, width, 3)."""
@@ -41,13 +41,18 @@ class FaceFinder(Protocol):
 
 
 class WholeFrame:
-    """Takes the largest centred square of the frame for the face, as one track without a score."""
+    """Finds one face in every frame: the largest centred square."""
 
     def find(self, frame: Frame, pts_s: float) -> list[Face]:
-        height, width = frame.shape[:2]
-        side = min(height, width)
-        x0, y0 = (width - side) // 2, (height - side) // 2
-        return [Face(track=0, box=(x0, y0, x0 + side, y0 + side))]
+        return [whole_frame(frame)]
+
+
+def whole_frame(frame: Frame) -> Face:
+    """The largest centred square of a frame as track 0; it has no score because nothing was detected."""
+    height, width = frame.shape[:2]
+    side = min(height, width)
+    x0, y0 = (width - side) // 2, (height - side) // 2
+    return Face(track=0, box=(x0, y0, x0 + side, y0 + side))
 
 
 def crop_face(frame: Frame, face: Face, resize_px: int, crop_px: int) -> Frame:
