@@ -1,0 +1,325 @@
+"""An unbroken stretch of one stream: from its first step to a gap or the end.
+
+Everything that has state between steps lives here: the alignment of media with steps, the feature timelines of every
+track, and which fusion runs and estimates are due. A gap ends a segment and its state with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from math import gcd
+
+import numpy as np
+
+from affectrt.bundle.contract import Contract
+from affectrt.bundle.errors import EngineError
+
+from .alignment import AudioSpanner, FrameSelector, PlacedFrame, Samples, StepFrame
+from .engines.base import Array
+from .estimate import Estimate, Quality
+from .faces import crop_face
+from .timeline import Features, FeatureTimeline
+
+__all__ = ["Asked", "Segment"]
+
+# How a segment asks for a computation: stage, track, step, feeds, and what to do with the result.
+Asked = Callable[[str, int, int, Mapping[str, Array], Callable[[Array], None]], None]
+
+
+@dataclass
+class _Shown:
+    """The steps that show one and the same crop, and its features once they are known."""
+
+    steps: list[int]
+    features: Features | None = None
+
+
+@dataclass
+class _Track:
+    """One face over time: its features, what its detector said, and how far its estimates have come."""
+
+    number: int
+    first_step: int
+    next_fusion: int
+    video: FeatureTimeline | None
+    emitted_until: int
+    spans: deque[Array]
+    faces: dict[int, tuple[float, float | None]] = field(default_factory=dict)
+    shown: _Shown | None = None
+
+
+class Segment:
+    """State of one stretch; `ask` is called for every computation it needs, estimates gather in `estimates`."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        used: frozenset[str],
+        hop: int,
+        first_step: int,
+        source: str | None,
+        ask: Asked,
+    ) -> None:
+        self._contract = contract
+        self._hop = hop
+        self._first_step = first_step
+        self._source = source
+        self._ask = ask
+        self._keep = contract.fusion.span_steps + hop
+        # Of the steps, only those that some window will hold are encoded.
+        self._encode_every = gcd(hop, contract.fusion.stride_steps)
+        self._open = set(used)
+        self._total: int | None = None
+        self._frames: FrameSelector | None = None
+        self._audio: AudioSpanner | None = None
+        self._audio_line: FeatureTimeline | None = None
+        self._tracks: dict[int, _Track] = {}
+        self.estimates: list[Estimate] = []
+        if contract.video is not None and "video" in used:
+            self._frames = FrameSelector(contract.step_hz, contract.video.max_hold_s, first_step)
+        else:
+            self._start_track(0, first_step)
+        if contract.audio is not None and "audio" in used:
+            self._audio = AudioSpanner(contract.audio, contract.step_hz, first_step)
+            self._audio_line = FeatureTimeline(contract.audio.feature_dim, first_step, self._keep)
+
+    # -- media in ----------------------------------------------------------------------------------------------
+
+    def push_frame(self, placed: PlacedFrame) -> None:
+        if self._frames is not None and "video" in self._open:
+            self._see(self._frames.push(placed))
+            self._advance()
+
+    def push_audio(self, samples: Samples, pts_s: float) -> None:
+        if self._audio is not None and "audio" in self._open:
+            self._audio.push(samples, pts_s)
+            self._hear(self._audio.ready())
+            self._advance()
+
+    def end(self, modality: str) -> None:
+        """No more media of this modality; with the last one the segment's length is known."""
+        if modality not in self._open:
+            return
+        self._open.discard(modality)
+        if not self._open:
+            video_steps = self._frames.next_step if self._frames is not None else self._first_step
+            audio_steps = self._audio.total_steps if self._audio is not None else self._first_step
+            self._total = max(video_steps, audio_steps)
+        self._advance()
+
+    # -- step by step ------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Decide what can be decided: a modality that has ended follows the one that goes on."""
+        limit = self._total
+        if limit is None and "video" not in self._open and self._audio is not None:
+            limit = self._audio.next_step
+        elif limit is None and "audio" not in self._open and self._frames is not None:
+            limit = self._frames.next_step
+        if limit is not None:
+            if self._frames is not None and "video" not in self._open:
+                self._see(self._frames.fill(limit))
+            if self._audio is not None and "audio" not in self._open:
+                self._hear(self._audio.fill(limit))
+        for track in self._tracks.values():
+            self._fuse(track)
+        if not self._tracks and self._frames is not None and self._audio_line is not None:
+            self._audio_line.forget_before(self._frames.next_step)
+
+    def _encoded(self, step: int) -> bool:
+        return (step - self._first_step - self._hop + 1) % self._encode_every == 0
+
+    def _hear(self, spans: Iterable[tuple[int, Samples | None]]) -> None:
+        audio, line = self._contract.audio, self._audio_line
+        assert audio is not None and line is not None
+        for step, span in spans:
+            if span is None or not self._encoded(step):
+                line.put(step, None)
+            else:
+                self._ask(
+                    audio.stage, -1, step, {audio.input.name: span}, self._storing(line, _Shown([step]))
+                )
+
+    def _see(self, steps: Iterable[StepFrame]) -> None:
+        for seen in steps:
+            faces = seen.placed.faces if seen.placed is not None else ()
+            for face in faces:
+                if face.track not in self._tracks:
+                    self._start_track(face.track, seen.step)
+            for track in self._tracks.values():
+                self._look(track, seen)
+
+    def _look(self, track: _Track, seen: StepFrame) -> None:
+        """Ask for the features of one track at one step, unless a held frame has them already."""
+        video, line = self._contract.video, track.video
+        assert video is not None and line is not None
+        face = None
+        if seen.placed is not None:
+            face = next((f for f in seen.placed.faces if f.track == track.number), None)
+        if face is None or seen.placed is None:
+            line.put(seen.step, None)
+            return
+        track.faces[seen.step] = (face.side_px, face.score)
+        if seen.held and video.span_frames == 1 and self._repeat(track.shown, line, seen.step):
+            return
+        track.spans.append(crop_face(seen.placed.frame, face, video.resize_px, video.crop_px))
+        if not self._encoded(seen.step):
+            line.put(seen.step, None)
+            return
+        span = track.spans[-1]
+        if video.span_frames > 1:
+            lead = video.span_frames - len(track.spans)
+            span = np.stack([*[track.spans[0]] * lead, *track.spans])
+        track.shown = _Shown([seen.step])
+        self._ask(
+            video.stage, track.number, seen.step, {video.input.name: span}, self._storing(line, track.shown)
+        )
+
+    def _repeat(self, shown: _Shown | None, line: FeatureTimeline, step: int) -> bool:
+        """Encode once: a held frame shares the features of the step that showed it first."""
+        if shown is None or shown.steps[-1] != step - 1:
+            return False
+        shown.steps.append(step)
+        if shown.features is not None:
+            line.put(step, shown.features)
+        return True
+
+    def _storing(self, line: FeatureTimeline, shown: _Shown) -> Callable[[Array], None]:
+        def store(result: Array) -> None:
+            features: Features = np.asarray(result, np.float32)
+            if not np.isfinite(features).all():
+                raise EngineError(
+                    f"the encoder gave a feature that is not a number at step {shown.steps[0]}",
+                    expected="finite features",
+                    fix="affectrt verify the bundle, or run it with --precision fp32",
+                )
+            shown.features = features
+            for step in shown.steps:
+                line.put(step, features)
+            for track in self._tracks.values():
+                self._fuse(track)
+
+        return store
+
+    # -- fusion and estimates ----------------------------------------------------------------------------------
+
+    def _start_track(self, number: int, step: int) -> None:
+        video = self._contract.video if self._frames is not None else None
+        # Fusion runs of every track fall on the stream's own hop grid, so that tracks batch together.
+        due = self._first_step + self._hop - 1
+        while due < step:
+            due += self._hop
+        self._tracks[number] = _Track(
+            number=number,
+            first_step=step,
+            next_fusion=due,
+            video=FeatureTimeline(video.feature_dim, step, self._keep) if video is not None else None,
+            emitted_until=step,
+            spans=deque(maxlen=video.span_frames if video is not None else 1),
+        )
+
+    def _complete_until(self, track: _Track) -> int:
+        lines = [line for line in (track.video, self._audio_line) if line is not None]
+        return min(line.decided_until for line in lines)
+
+    def _fuse(self, track: _Track) -> None:
+        """Ask for every fusion run whose steps are all decided."""
+        complete = self._complete_until(track)
+        while track.next_fusion < complete and (self._total is None or track.next_fusion < self._total):
+            self._ask_fusion(track, track.next_fusion)
+            track.next_fusion += self._hop
+        last = None if self._total is None else self._total - 1
+        per_step = self._contract.fusion.output == "per_step"
+        if per_step and last is not None and track.next_fusion - self._hop < last < complete:
+            if last >= track.first_step and track.next_fusion > last:
+                self._ask_fusion(track, last)
+                track.next_fusion = last + self._hop
+
+    def _ask_fusion(self, track: _Track, last: int) -> None:
+        fusion = self._contract.fusion
+        stride, count = fusion.stride_steps, fusion.window_steps
+        known = (last - track.first_step) // stride + 1
+        first = last - (min(known, count) - 1) * stride
+        feeds: dict[str, Array] = {}
+        for name, modality in self._contract.modalities.items():
+            line = {"video": track.video, "audio": self._audio_line}.get(name)
+            if line is None:
+                feeds[name] = np.zeros((count, modality.feature_dim), np.float32)
+            else:
+                feeds[name] = line.window(first, last, stride, count)
+        if fusion.output == "per_step":
+            steps = range(max(track.emitted_until, first), last + 1)
+            rows = [step - first for step in steps]
+        else:
+            steps, rows = range(last, last + 1), [0]
+        track.emitted_until = last + 1
+        pending = _Pending(track, steps, rows, self._describe(track, steps))
+        for stage in fusion.stages:
+            self._ask(stage.stage, track.number, last, feeds, self._gathering(pending, stage.stage))
+        horizon = last + self._hop - fusion.span_steps + 1
+        if track.video is not None:
+            track.video.forget_before(horizon)
+        if self._audio_line is not None:
+            self._audio_line.forget_before(
+                min(t.emitted_until for t in self._tracks.values()) - fusion.span_steps
+            )
+        for step in [s for s in track.faces if s <= last]:
+            del track.faces[step]
+
+    def _describe(self, track: _Track, steps: range) -> list[tuple[tuple[str, ...], Quality]]:
+        described = []
+        for step in steps:
+            seen = track.video is not None and step in track.faces
+            heard = self._audio_line.present(step) if self._audio_line is not None else None
+            names = tuple(name for name, real in (("video", seen), ("audio", heard)) if real)
+            px, score = track.faces.get(step, (None, None))
+            described.append((names, Quality(face_px=px, face_score=score, audio=heard)))
+        return described
+
+    def _gathering(self, pending: _Pending, stage: str) -> Callable[[Array], None]:
+        def gather(result: Array) -> None:
+            pending.results[stage] = result
+            if len(pending.results) == len(self._contract.fusion.stages):
+                self.estimates.extend(self._estimates(pending))
+
+        return gather
+
+    def _estimates(self, pending: _Pending) -> Iterable[Estimate]:
+        columns: dict[str, Array] = {}
+        for stage in self._contract.fusion.stages:
+            values = np.atleast_2d(pending.results[stage.stage])
+            for column, name in enumerate(stage.outputs):
+                columns[name] = values[:, column]
+        for step, row, (modalities, quality) in zip(
+            pending.steps, pending.rows, pending.described, strict=True
+        ):
+            values_at = {name: float(column[row]) for name, column in columns.items()}
+            if not all(np.isfinite(v) for v in values_at.values()):
+                raise EngineError(
+                    f"the fusion gave an estimate that is not a number at step {step}",
+                    expected="finite estimates",
+                    fix="affectrt verify the bundle, or run it with --precision fp32",
+                )
+            yield Estimate(
+                t_s=step / self._contract.step_hz,
+                valence=values_at.get("valence"),
+                arousal=values_at.get("arousal"),
+                track=pending.track.number,
+                modalities=modalities,
+                quality=quality,
+                warming_up=step - pending.track.first_step < self._contract.fusion.warm_up_steps,
+                source=self._source,
+            )
+
+
+@dataclass
+class _Pending:
+    """Estimates that wait for the results of all fusion stages of one run."""
+
+    track: _Track
+    steps: range
+    rows: list[int]
+    described: list[tuple[tuple[str, ...], Quality]]
+    results: dict[str, Array] = field(default_factory=dict)

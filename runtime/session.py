@@ -1,0 +1,173 @@
+"""A session is the state of one stream: media in, requests for computation out, features back in, estimates out.
+
+It does no input or output of its own: no clock, no thread, no GStreamer, no engine. The same session serves files,
+live sources, tests and benchmarks:
+
+    session.push_video(frames, pts_s); session.push_audio(samples, pts_s)
+    while requests := session.pending():
+        session.resolve(requests, scheduler.infer(requests))
+    estimates = session.poll()
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from affectrt.bundle.contract import Contract
+from affectrt.bundle.errors import MediaError, UsageError
+
+from .alignment import PlacedFrame, Samples
+from .engines.base import Array
+from .estimate import Estimate
+from .faces import Face, Frame, whole_frame
+from .segment import Segment
+
+__all__ = ["Request", "Session"]
+
+# Timestamps that leap further than this are a gap, not a pause: filling it step by step would cost without telling.
+_MAX_LEAP_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One row to compute. `feeds` and the result carry no batch axis; `track` is -1 for what all tracks share."""
+
+    stage: str
+    track: int
+    step: int
+    feeds: Mapping[str, Array]
+
+
+class Session:
+    """The state of one stream under one contract.
+
+    `modalities` are those that the source has. A modality of the model that the source lacks is missing at every
+    step; one that the model lacks is ignored. UsageError when the two have nothing in common, or when `hop_steps`
+    is not in 1 … window.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        *,
+        modalities: Collection[str] = ("video", "audio"),
+        hop_steps: int | None = None,
+        source: str | None = None,
+    ) -> None:
+        hop = contract.fusion.default_hop_steps if hop_steps is None else hop_steps
+        if not 1 <= hop <= contract.fusion.span_steps:
+            raise UsageError(
+                f"a hop of {hop} steps",
+                expected=f"1 … {contract.fusion.span_steps} steps",
+                fix="give another --hop",
+            )
+        self.contract = contract
+        self.hop_steps = hop
+        self.source = source
+        self._used = frozenset(modalities) & frozenset(contract.modalities)
+        if not self._used:
+            raise MediaError(
+                f"the source has {_listed(modalities)}, the model takes {_listed(contract.modalities)}",
+                expected="a source with at least one of the model's modalities",
+            )
+        self._waiting: dict[Request, Callable[[Array], None]] = {}
+        self._estimates: list[Estimate] = []
+        self._segment: Segment | None = self._new_segment(0)
+        self._ending: list[Segment] = []
+        self._latest_s = 0.0
+        self.gaps: list[str] = []
+
+    # -- media in ----------------------------------------------------------------------------------------------
+
+    def push_video(
+        self,
+        frames: Sequence[Frame],
+        pts_s: Sequence[float] | npt.NDArray[np.float64],
+        faces: Sequence[Sequence[Face]] | None = None,
+    ) -> None:
+        """Frames (uint8 RGB, height × width × 3) with media times in seconds; faces default to the whole frame."""
+        for index, (frame, pts) in enumerate(zip(frames, pts_s, strict=True)):
+            found = faces[index] if faces is not None else [whole_frame(frame)]
+            self._at(float(pts)).push_frame(PlacedFrame(float(pts), frame, tuple(found)))
+        self._collect()
+
+    def push_audio(self, samples: Samples, pts_s: float) -> None:
+        """Mono samples in [-1, 1] at the contract's rate, the first of them at media time `pts_s`."""
+        samples = np.asarray(samples, np.float32)
+        if not np.isfinite(samples).all():
+            samples = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
+        self._at(float(pts_s)).push_audio(samples, float(pts_s))
+        self._collect()
+
+    def end(self, modality: str) -> None:
+        """The source has no more of this modality; the others go on without it."""
+        if self._segment is not None:
+            self._segment.end(modality)
+        self._collect()
+
+    def flush(self) -> None:
+        """The stream is over: what was pushed is all there is."""
+        for modality in self._used:
+            self.end(modality)
+
+    def mark_gap(self, reason: str) -> None:
+        """Media was lost. The present segment ends as a stream would; the next media starts a new one, warming up."""
+        self.gaps.append(reason)
+        self.flush()
+        if self._segment is not None:
+            self._ending.append(self._segment)
+            self._segment = None
+
+    # -- computation and estimates -----------------------------------------------------------------------------
+
+    def pending(self) -> list[Request]:
+        """All requests not yet resolved, oldest first."""
+        return list(self._waiting)
+
+    def resolve(self, requests: Sequence[Request], results: Sequence[Array]) -> None:
+        """Hand back one result a request, in the same order. KeyError for a request that is not pending."""
+        for request, result in zip(requests, results, strict=True):
+            self._waiting.pop(request)(result)
+        self._collect()
+
+    def poll(self) -> list[Estimate]:
+        """Estimates since the last call, in order of time within each track."""
+        estimates, self._estimates = self._estimates, []
+        return estimates
+
+    # -- segments ----------------------------------------------------------------------------------------------
+
+    def _at(self, pts_s: float) -> Segment:
+        if not math.isfinite(pts_s):
+            raise MediaError(f"a timestamp of {pts_s} s", expected="finite media time")
+        if self._segment is not None and pts_s - self._latest_s > _MAX_LEAP_S:
+            self.mark_gap(f"timestamps leap from {self._latest_s:.3f} s to {pts_s:.3f} s")
+        if self._segment is None:
+            self._segment = self._new_segment(max(0, math.floor(pts_s * self.contract.step_hz + 0.5)))
+        self._latest_s = max(self._latest_s, pts_s)
+        return self._segment
+
+    def _new_segment(self, first_step: int) -> Segment:
+        return Segment(self.contract, self._used, self.hop_steps, first_step, self.source, self._ask)
+
+    def _ask(
+        self, stage: str, track: int, step: int, feeds: Mapping[str, Array], done: Callable[[Array], None]
+    ) -> None:
+        self._waiting[Request(stage, track, step, feeds)] = done
+
+    def _collect(self) -> None:
+        segments = [*self._ending, *([self._segment] if self._segment is not None else [])]
+        for segment in segments:
+            self._estimates.extend(segment.estimates)
+            segment.estimates.clear()
+        if not self._waiting:
+            self._ending.clear()
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
