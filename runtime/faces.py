@@ -1,10 +1,8 @@
-"""Faces: where they are in a frame, whose they are, and the crop that the video encoder sees.
-
-For now the whole frame is the face; a detector and tracker fill the same interface.
-"""
+"""Where the face is in a frame, and the crop of it that a model sees."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,11 +13,15 @@ import numpy.typing as npt
 __all__ = ["Face", "FaceFinder", "Frame", "WholeFrame", "crop_face", "whole_frame"]
 
 Frame = npt.NDArray[np.uint8]
+"""One picture: uint8 RGB, shape = (height, width, 3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One face in one frame: its track, box (left, top, right, bottom) in pixels, score in [0, 1] or None."""
+    """One face in one frame: `box` = (x0, y0, x1, y1) in pixels, x1 and y1 one past the last.
+
+    `score` lies in [0, 1]; None where nothing was detected and the box is an assumption.
+    """
 
     track: int
     box: tuple[float, float, float, float]
@@ -27,52 +29,58 @@ class Face:
 
     @property
     def side_px(self) -> float:
-        """The longer side of the box; the crop is a square of this side around the box's centre."""
-        left, top, right, bottom = self.box
-        return max(right - left, bottom - top)
+        """Side of the square that `crop_face` cuts: the longer side of the box."""
+        x0, y0, x1, y1 = self.box
+        return max(x1 - x0, y1 - y0)
 
 
 class FaceFinder(Protocol):
-    """Finds and tracks the faces of one stream."""
+    """Finds the faces of one frame; a track number stays with one person over time."""
 
-    def find(self, frame: Frame, pts_s: float) -> list[Face]:
-        """Faces of an RGB frame (height × width × 3) at media time `pts_s`."""
-        ...
-
-
-def whole_frame(frame: Frame) -> Face:
-    """The largest centred square of a frame, as track 0."""
-    height, width = frame.shape[:2]
-    side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    return Face(track=0, box=(left, top, left + side, top + side))
+    def find(self, frame: Frame, pts_s: float) -> list[Face]: ...
 
 
 class WholeFrame:
-    """The face finder for pictures that show one face and nothing else."""
+    """Finds one face in every frame: the largest centred square."""
 
     def find(self, frame: Frame, pts_s: float) -> list[Face]:
         return [whole_frame(frame)]
 
 
-def crop_face(frame: Frame, face: Face, resize_px: int, crop_px: int) -> Frame:
-    """The square around the face, resized to `resize_px`, its centre `crop_px`: uint8 (crop, crop, 3).
-
-    Shrinking averages areas, enlarging interpolates. Where the square leaves the frame its border is repeated.
-    """
-    left, top, right, bottom = face.box
-    side = max(1, round(face.side_px))
-    x0 = round((left + right - side) / 2)
-    y0 = round((top + bottom - side) / 2)
+def whole_frame(frame: Frame) -> Face:
+    """The largest centred square of a frame as track 0; it has no score because nothing was detected."""
     height, width = frame.shape[:2]
-    square = frame[max(y0, 0) : max(y0 + side, 0), max(x0, 0) : max(x0 + side, 0)]
-    if square.shape[0] != side or square.shape[1] != side:
-        rows = np.clip(np.arange(y0, y0 + side), 0, height - 1)
-        columns = np.clip(np.arange(x0, x0 + side), 0, width - 1)
-        square = frame[rows[:, None], columns[None, :]]
-    shrinks = side >= resize_px
-    small = cv2.resize(
-        square, (resize_px, resize_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    side = min(height, width)
+    x0, y0 = (width - side) // 2, (height - side) // 2
+    return Face(track=0, box=(x0, y0, x0 + side, y0 + side))
+
+
+def crop_face(frame: Frame, face: Face, resize_px: int, crop_px: int) -> Frame:
+    """The model's view of a face, shape = (crop_px, crop_px, 3), uint8 RGB, its own memory.
+
+    The box grows to a square about its centre, the square is scaled to `resize_px` (area averaging when it
+    shrinks, bilinear when it grows), the centre `crop_px` square of that is kept. Where the square reaches
+    beyond the frame, the frame's border pixels are repeated. ValueError for a box that misses the frame.
+    """
+    height, width = frame.shape[:2]
+    x0, y0, x1, y1 = face.box
+    if not (math.isfinite(x0 + y0 + x1 + y1) and x0 < min(x1, width) and y0 < min(y1, height)):
+        raise ValueError(f"face box {face.box} has no part in a frame of {width}x{height}")
+    if x1 <= 0 or y1 <= 0 or face.side_px > 4 * max(height, width):
+        raise ValueError(f"face box {face.box} has no part in a frame of {width}x{height} or dwarfs it")
+    side = max(1, round(face.side_px))
+    # Rounding may push a sliver of a box out of the frame; at least one pixel of the square stays inside.
+    left = min(max(round((x0 + x1 - side) / 2), 1 - side), width - 1)
+    top = min(max(round((y0 + y1 - side) / 2), 1 - side), height - 1)
+    # Pixels of the square that lie outside the frame, on each of the four sides.
+    over_l, over_t = max(0, -left), max(0, -top)
+    over_r, over_b = max(0, left + side - width), max(0, top + side - height)
+    square = frame[top + over_t : top + side - over_b, left + over_l : left + side - over_r]
+    if over_l or over_t or over_r or over_b:
+        square = cv2.copyMakeBorder(square, over_t, over_b, over_l, over_r, cv2.BORDER_REPLICATE)
+    if side != resize_px:
+        how = cv2.INTER_AREA if side > resize_px else cv2.INTER_LINEAR
+        square = cv2.resize(square, (resize_px, resize_px), interpolation=how)
     edge = (resize_px - crop_px) // 2
-    return np.ascontiguousarray(small[edge : edge + crop_px, edge : edge + crop_px], dtype=np.uint8)
+    kept = square[edge : edge + crop_px, edge : edge + crop_px]
+    return np.array(kept, dtype=np.uint8, order="C")
