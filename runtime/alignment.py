@@ -41,7 +41,6 @@ class StepFrame:
 
     step: int
     placed: PlacedFrame | None
-    held: bool
 
 
 class FrameSelector:
@@ -67,7 +66,7 @@ class FrameSelector:
         decided: list[StepFrame] = []
         while placed.pts_s >= self._time(self.next_step) - self._half_s - _EPSILON_S:
             if placed.pts_s < self._time(self.next_step) + self._half_s - _EPSILON_S:
-                decided.append(StepFrame(self.next_step, placed, held=False))
+                decided.append(StepFrame(self.next_step, placed))
                 self.next_step += 1
             else:
                 decided.append(self._hold())
@@ -83,8 +82,8 @@ class FrameSelector:
         self.next_step += 1
         last = self._last
         if last is None or self._time(step) - last.pts_s > self._max_hold_s + _EPSILON_S:
-            return StepFrame(step, None, held=False)
-        return StepFrame(step, last, held=True)
+            return StepFrame(step, None)
+        return StepFrame(step, last)
 
     def _time(self, step: int) -> float:
         return step / self._step_hz
@@ -138,9 +137,7 @@ class AudioSpanner:
     def ready(self) -> list[tuple[int, Samples | None]]:
         """Spans of the steps whose whole span has arrived, in step order; None where the step has no audio."""
         spans: list[tuple[int, Samples | None]] = []
-        while (
-            self._audio.span_end(self.next_step, self._step_hz) <= self._end and self._heard_from is not None
-        ):
+        while self._audio.span_end(self.next_step, self._step_hz) <= self._end and self._heard_from is not None:
             spans.append((self.next_step, self._span() if self._present() else None))
             self._advance()
         return spans

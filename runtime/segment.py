@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from math import gcd
 
 import numpy as np
@@ -21,6 +20,7 @@ from .engines.base import Array
 from .estimate import Estimate, Quality
 from .faces import crop_face
 from .timeline import Features, FeatureTimeline
+from .track import Pending, Shown, Track
 
 __all__ = ["Asked", "Segment"]
 
@@ -28,34 +28,13 @@ __all__ = ["Asked", "Segment"]
 Asked = Callable[[str, int, int, Mapping[str, Array], Callable[[Array], None]], None]
 
 
-@dataclass
-class _Shown:
-    """The steps that show one and the same crop, and its features once they are known."""
-
-    steps: list[int]
-    features: Features | None = None
-
-
-@dataclass
-class _Track:
-    """One face over time: its features, what its detector said, and how far its estimates have come."""
-
-    number: int
-    first_step: int
-    next_fusion: int
-    video: FeatureTimeline | None
-    emitted_until: int
-    spans: deque[Array]
-    faces: dict[int, tuple[float, float | None]] = field(default_factory=dict)
-    shown: _Shown | None = None
-
-
 class Segment:
-    """State of one stretch; `ask` is called for every computation it needs, estimates gather in `estimates`."""
+    """State of one stretch; `ask` is called for every computation it needs."""
 
     def __init__(
         self,
         contract: Contract,
+        *,
         used: frozenset[str],
         hop: int,
         first_step: int,
@@ -75,8 +54,8 @@ class Segment:
         self._frames: FrameSelector | None = None
         self._audio: AudioSpanner | None = None
         self._audio_line: FeatureTimeline | None = None
-        self._tracks: dict[int, _Track] = {}
-        self.estimates: list[Estimate] = []
+        self._tracks: dict[int, Track] = {}
+        self._estimates_made: list[Estimate] = []
         if contract.video is not None and "video" in used:
             self._frames = FrameSelector(contract.step_hz, contract.video.max_hold_s, first_step)
         else:
@@ -109,6 +88,18 @@ class Segment:
             self._total = max(video_steps, audio_steps)
         self._advance()
 
+    def take(self) -> list[Estimate]:
+        """Estimates made since the last call, in order of time within each track."""
+        estimates, self._estimates_made = self._estimates_made, []
+        return estimates
+
+    @property
+    def finished(self) -> bool:
+        """Whether the segment has ended and every estimate of it has been made."""
+        return self._total is not None and all(
+            not track.queue and self._complete_until(track) >= self._total for track in self._tracks.values()
+        )
+
     # -- step by step ------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
@@ -138,9 +129,7 @@ class Segment:
             if span is None or not self._encoded(step):
                 line.put(step, None)
             else:
-                self._ask(
-                    audio.stage, -1, step, {audio.input.name: span}, self._storing(line, _Shown([step]))
-                )
+                self._ask(audio.stage, -1, step, {audio.input.name: span}, self._storing(line, Shown([step], None)))
 
     def _see(self, steps: Iterable[StepFrame]) -> None:
         for seen in steps:
@@ -151,7 +140,7 @@ class Segment:
             for track in self._tracks.values():
                 self._look(track, seen)
 
-    def _look(self, track: _Track, seen: StepFrame) -> None:
+    def _look(self, track: Track, seen: StepFrame) -> None:
         """Ask for the features of one track at one step, unless a held frame has them already."""
         video, line = self._contract.video, track.video
         assert video is not None and line is not None
@@ -162,7 +151,7 @@ class Segment:
             line.put(seen.step, None)
             return
         track.faces[seen.step] = (face.side_px, face.score)
-        if seen.held and video.span_frames == 1 and self._repeat(track.shown, line, seen.step):
+        if video.span_frames == 1 and self._repeat(track.shown, line, seen):
             return
         track.spans.append(crop_face(seen.placed.frame, face, video.resize_px, video.crop_px))
         if not self._encoded(seen.step):
@@ -172,21 +161,19 @@ class Segment:
         if video.span_frames > 1:
             lead = video.span_frames - len(track.spans)
             span = np.stack([*[track.spans[0]] * lead, *track.spans])
-        track.shown = _Shown([seen.step])
-        self._ask(
-            video.stage, track.number, seen.step, {video.input.name: span}, self._storing(line, track.shown)
-        )
+        track.shown = Shown([seen.step], seen.placed)
+        self._ask(video.stage, track.number, seen.step, {video.input.name: span}, self._storing(line, track.shown))
 
-    def _repeat(self, shown: _Shown | None, line: FeatureTimeline, step: int) -> bool:
+    def _repeat(self, shown: Shown | None, line: FeatureTimeline, seen: StepFrame) -> bool:
         """Encode once: a held frame shares the features of the step that showed it first."""
-        if shown is None or shown.steps[-1] != step - 1:
+        if shown is None or shown.origin is not seen.placed or shown.steps[-1] != seen.step - 1:
             return False
-        shown.steps.append(step)
+        shown.steps.append(seen.step)
         if shown.features is not None:
-            line.put(step, shown.features)
+            line.put(seen.step, shown.features)
         return True
 
-    def _storing(self, line: FeatureTimeline, shown: _Shown) -> Callable[[Array], None]:
+    def _storing(self, line: FeatureTimeline, shown: Shown) -> Callable[[Array], None]:
         def store(result: Array) -> None:
             features: Features = np.asarray(result, np.float32)
             if not np.isfinite(features).all():
@@ -211,7 +198,7 @@ class Segment:
         due = self._first_step + self._hop - 1
         while due < step:
             due += self._hop
-        self._tracks[number] = _Track(
+        self._tracks[number] = Track(
             number=number,
             first_step=step,
             next_fusion=due,
@@ -220,11 +207,11 @@ class Segment:
             spans=deque(maxlen=video.span_frames if video is not None else 1),
         )
 
-    def _complete_until(self, track: _Track) -> int:
+    def _complete_until(self, track: Track) -> int:
         lines = [line for line in (track.video, self._audio_line) if line is not None]
         return min(line.decided_until for line in lines)
 
-    def _fuse(self, track: _Track) -> None:
+    def _fuse(self, track: Track) -> None:
         """Ask for every fusion run whose steps are all decided."""
         complete = self._complete_until(track)
         while track.next_fusion < complete and (self._total is None or track.next_fusion < self._total):
@@ -232,12 +219,11 @@ class Segment:
             track.next_fusion += self._hop
         last = None if self._total is None else self._total - 1
         per_step = self._contract.fusion.output == "per_step"
-        if per_step and last is not None and track.next_fusion - self._hop < last < complete:
-            if last >= track.first_step and track.next_fusion > last:
-                self._ask_fusion(track, last)
-                track.next_fusion = last + self._hop
+        if per_step and last is not None and track.next_fusion - self._hop < last < min(complete, track.next_fusion):
+            self._ask_fusion(track, last)
+            track.next_fusion = last + self._hop
 
-    def _ask_fusion(self, track: _Track, last: int) -> None:
+    def _ask_fusion(self, track: Track, last: int) -> None:
         fusion = self._contract.fusion
         stride, count = fusion.stride_steps, fusion.window_steps
         known = (last - track.first_step) // stride + 1
@@ -255,20 +241,19 @@ class Segment:
         else:
             steps, rows = range(last, last + 1), [0]
         track.emitted_until = last + 1
-        pending = _Pending(track, steps, rows, self._describe(track, steps))
+        pending = Pending(track, steps, rows, self._describe(track, steps))
+        track.queue.append(pending)
         for stage in fusion.stages:
             self._ask(stage.stage, track.number, last, feeds, self._gathering(pending, stage.stage))
         horizon = last + self._hop - fusion.span_steps + 1
         if track.video is not None:
             track.video.forget_before(horizon)
         if self._audio_line is not None:
-            self._audio_line.forget_before(
-                min(t.emitted_until for t in self._tracks.values()) - fusion.span_steps
-            )
+            self._audio_line.forget_before(min(t.emitted_until for t in self._tracks.values()) - fusion.span_steps)
         for step in [s for s in track.faces if s <= last]:
             del track.faces[step]
 
-    def _describe(self, track: _Track, steps: range) -> list[tuple[tuple[str, ...], Quality]]:
+    def _describe(self, track: Track, steps: range) -> list[tuple[tuple[str, ...], Quality]]:
         described = []
         for step in steps:
             seen = track.video is not None and step in track.faces
@@ -278,23 +263,23 @@ class Segment:
             described.append((names, Quality(face_px=px, face_score=score, audio=heard)))
         return described
 
-    def _gathering(self, pending: _Pending, stage: str) -> Callable[[Array], None]:
+    def _gathering(self, pending: Pending, stage: str) -> Callable[[Array], None]:
         def gather(result: Array) -> None:
             pending.results[stage] = result
-            if len(pending.results) == len(self._contract.fusion.stages):
-                self.estimates.extend(self._estimates(pending))
+            queue, stages = pending.track.queue, len(self._contract.fusion.stages)
+            # Results may come in any order; estimates leave in the order of time.
+            while queue and len(queue[0].results) == stages:
+                self._estimates_made.extend(self._estimates(queue.popleft()))
 
         return gather
 
-    def _estimates(self, pending: _Pending) -> Iterable[Estimate]:
+    def _estimates(self, pending: Pending) -> Iterable[Estimate]:
         columns: dict[str, Array] = {}
         for stage in self._contract.fusion.stages:
             values = np.atleast_2d(pending.results[stage.stage])
             for column, name in enumerate(stage.outputs):
                 columns[name] = values[:, column]
-        for step, row, (modalities, quality) in zip(
-            pending.steps, pending.rows, pending.described, strict=True
-        ):
+        for step, row, (modalities, quality) in zip(pending.steps, pending.rows, pending.described, strict=True):
             values_at = {name: float(column[row]) for name, column in columns.items()}
             if not all(np.isfinite(v) for v in values_at.values()):
                 raise EngineError(
@@ -312,14 +297,3 @@ class Segment:
                 warming_up=step - pending.track.first_step < self._contract.fusion.warm_up_steps,
                 source=self._source,
             )
-
-
-@dataclass
-class _Pending:
-    """Estimates that wait for the results of all fusion stages of one run."""
-
-    track: _Track
-    steps: range
-    rows: list[int]
-    described: list[tuple[tuple[str, ...], Quality]]
-    results: dict[str, Array] = field(default_factory=dict)

@@ -153,7 +153,14 @@ class Session:
         return self._segment
 
     def _new_segment(self, first_step: int) -> Segment:
-        return Segment(self.contract, self._used, self.hop_steps, first_step, self.source, self._ask)
+        return Segment(
+            self.contract,
+            used=self._used,
+            hop=self.hop_steps,
+            first_step=first_step,
+            source=self.source,
+            ask=self._ask,
+        )
 
     def _ask(
         self, stage: str, track: int, step: int, feeds: Mapping[str, Array], done: Callable[[Array], None]
@@ -161,12 +168,14 @@ class Session:
         self._waiting[Request(stage, track, step, feeds)] = done
 
     def _collect(self) -> None:
-        segments = [*self._ending, *([self._segment] if self._segment is not None else [])]
-        for segment in segments:
-            self._estimates.extend(segment.estimates)
-            segment.estimates.clear()
-        if not self._waiting:
-            self._ending.clear()
+        # What lies before a gap is told before what follows it.
+        while self._ending:
+            self._estimates.extend(self._ending[0].take())
+            if not self._ending[0].finished:
+                return
+            self._ending.pop(0)
+        if self._segment is not None:
+            self._estimates.extend(self._segment.take())
 
 
 def _listed(names: Collection[str]) -> str:
