@@ -26,8 +26,17 @@ PROJECT_A = rng.normal(size=(4, DIM_A)).astype(np.float32)
 MIX = rng.normal(size=(DIM_V + DIM_A, 2)).astype(np.float32)
 
 
-def contract(*, window: int = 12, stride: int = 1, span_frames: int = 1, output: str = "per_step", anchor: str = "start",
-             span_s: float = 0.3, grid: int = 160, warm_up: int = 4) -> Contract:  # fmt: skip
+def contract(
+    *,
+    window: int = 12,
+    stride: int = 1,
+    span_frames: int = 1,
+    output: str = "per_step",
+    anchor: str = "start",
+    span_s: float = 0.3,
+    grid: int = 160,
+    warm_up: int = 4,
+) -> Contract:
     samples = int(span_s * RATE)
     frame = [8, 8, 3] if span_frames == 1 else [span_frames, 8, 8, 3]
     return Contract.model_validate(
