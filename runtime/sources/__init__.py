@@ -1,0 +1,20 @@
+"""Sources: where audio and video come from, as chunks on media time."""
+
+from .base import AudioChunk, Event, Note, Outcome, Source, StreamEnd, VideoChunk, VideoWish
+from .file import FileSource
+from .memory import MemorySource
+from .opening import open_source
+
+__all__ = [
+    "AudioChunk",
+    "Event",
+    "FileSource",
+    "MemorySource",
+    "Note",
+    "Outcome",
+    "Source",
+    "StreamEnd",
+    "VideoChunk",
+    "VideoWish",
+    "open_source",
+]
