@@ -1,0 +1,191 @@
+"""How well a model does on a corpus, through the runtime's own source, session and scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from affectrt.bundle import open_bundle
+from affectrt.bundle.contract import Contract
+from affectrt.bundle.errors import UsageError
+from affectrt.bundle.manifest import Accuracy, Interval, Precision
+from affectrt.runtime import Estimate, Scheduler
+from affectrt.runtime.engines.base import Engine
+from affectrt.runtime.engines.opening import open_engines
+
+from .metrics import bootstrap_ci_over_videos, ccc
+from .replay import open_media, replay
+
+if TYPE_CHECKING:
+    from .corpus import Corpus, CorpusVideo
+
+__all__ = ["Evaluation", "Opened", "VideoScore", "align", "evaluate", "open_model"]
+
+Rows = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class VideoScore:
+    """CCC of one video per dimension; `rows` annotated rows, of which `estimated` met an estimate."""
+
+    name: str
+    identity: str
+    rows: int
+    estimated: int
+    ccc: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """CCC per dimension over the concatenation of all videos, with 95 % intervals from resampling videos."""
+
+    corpus: str
+    split: str
+    modalities: tuple[str, ...]
+    hop_steps: int
+    precision: str
+    backend: str
+    ccc: Mapping[str, Interval]
+    videos: tuple[VideoScore, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean CCC of the dimensions."""
+        return float(np.mean([interval.value for interval in self.ccc.values()]))
+
+    def as_accuracy(self) -> Accuracy:
+        """In the form that a bundle's manifest keeps."""
+        return Accuracy(
+            precision=self.precision,
+            backend=self.backend,
+            corpus=f"{self.corpus}, {self.split}, {'+'.join(self.modalities)}",
+            videos=len(self.videos),
+            ccc={name: interval for name, interval in self.ccc.items() if name in ("valence", "arousal")},
+        )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model ready to be evaluated: its contract and one engine per stage."""
+
+    contract: Contract
+    engines: Mapping[str, Engine]
+    precision: str
+
+
+@contextmanager
+def open_model(path: Path, precision: Precision = "fp32", threads: int | None = None) -> Iterator[Opened]:
+    """A bundle's engines (a folder) or a checkpoint's (a .safetensors file, FP32 in torch).
+
+    UsageError when a checkpoint is asked for a precision it does not have.
+    """
+    with ExitStack() as stack:
+        if path.suffix != ".safetensors":
+            bundle = open_bundle(path)
+            engines = open_engines(bundle, precision, stack, threads=threads)
+            yield Opened(bundle.contract, engines, precision)
+            return
+        if precision != "fp32":
+            raise UsageError(
+                f"precision {precision} of a checkpoint",
+                expected="fp32: a checkpoint has no other",
+                fix="affectrt export the checkpoint and evaluate the bundle",
+            )
+        import torch
+
+        from affectrt.models.checkpoint import load_checkpoint
+
+        from .torch_engine import torch_engines
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        loaded = load_checkpoint(path)
+        engines = torch_engines(loaded.model, provenance={"checkpoint_sha256": loaded.sha256})
+        yield Opened(Contract.model_validate(loaded.model.contract()), engines, precision)
+
+
+def evaluate(
+    opened: Opened,
+    corpus: Corpus,
+    split: str = "test",
+    *,
+    modalities: Collection[str] | None = None,
+    hop_steps: int | None = None,
+    max_batch: int = 16,
+    seed: int = 0,
+    video_done: Callable[[VideoScore], None] = lambda score: None,
+) -> Evaluation:
+    """Play every video of a split and compare its estimates with its annotation.
+
+    `modalities` leaves all others out at the source, for the scores of single modalities.
+    """
+    contract = opened.contract
+    wanted = tuple(m for m in contract.modalities if modalities is None or m in modalities)
+    if not wanted:
+        raise UsageError(
+            f"modalities {', '.join(modalities or ())}", expected=f"some of {', '.join(contract.modalities)}"
+        )
+    scheduler = Scheduler(contract, opened.engines, max_batch)
+    names = [output.name for output in contract.outputs]
+    estimated, true, scores = [], [], []
+    for video in corpus.videos(split):
+        with open_media(contract, video.media_path, wanted) as source:
+            estimates = replay(contract, source, scheduler.infer, hop_steps=hop_steps, gather=max_batch)
+        truth = _columns(video, names)
+        rows = align(estimates, names, len(truth), corpus.label_hz, contract.step_hz)
+        score = _score(video, names, rows, truth)
+        estimated.append(rows)
+        true.append(truth)
+        scores.append(score)
+        video_done(score)
+    engine = next(iter(opened.engines.values()))
+    return Evaluation(
+        corpus=corpus.name,
+        split=split,
+        modalities=wanted,
+        hop_steps=contract.fusion.default_hop_steps if hop_steps is None else hop_steps,
+        precision=opened.precision,
+        backend=engine.provenance["backend"],
+        ccc={
+            name: bootstrap_ci_over_videos([x[:, d] for x in estimated], [y[:, d] for y in true], seed=seed)
+            for d, name in enumerate(names)
+        },
+        videos=tuple(scores),
+    )
+
+
+def align(estimates: Sequence[Estimate], names: Sequence[str], rows: int, label_hz: float, step_hz: float) -> Rows:
+    """Estimates (rows, len(names)) for annotation rows at i / label_hz: those of the nearest step, NaN if none.
+
+    A later estimate of the same step takes the place of an earlier one.
+    """
+    by_step = {round(e.t_s * step_hz): e for e in estimates}
+    aligned = np.full((rows, len(names)), np.nan)
+    for row in range(rows):
+        estimate = by_step.get(int(np.floor(row / label_hz * step_hz + 0.5)))
+        if estimate is not None:
+            values = [getattr(estimate, name) for name in names]
+            aligned[row] = [np.nan if value is None else value for value in values]
+    return aligned
+
+
+def _columns(video: CorpusVideo, names: Sequence[str]) -> Rows:
+    """The annotation (rows, 2: valence, arousal) in the order of the model's outputs."""
+    return np.asarray(video.truth, np.float64)[:, [("valence", "arousal").index(name) for name in names]]
+
+
+def _score(video: CorpusVideo, names: Sequence[str], estimated: Rows, truth: Rows) -> VideoScore:
+    annotated = ~np.isnan(truth).any(axis=1)
+    return VideoScore(
+        name=video.name,
+        identity=video.identity,
+        rows=int(annotated.sum()),
+        estimated=int((annotated & ~np.isnan(estimated).any(axis=1)).sum()),
+        ccc={name: ccc(estimated[:, d], truth[:, d]) for d, name in enumerate(names)},
+    )

@@ -1,0 +1,98 @@
+"""How well estimates follow the annotation: Lin's concordance correlation coefficient and its uncertainty.
+
+All arithmetic is float64. Rows in which either side is NaN are left out: they carry no annotation or no estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from affectrt.bundle.manifest import Interval
+
+__all__ = ["bootstrap_ci_over_videos", "ccc", "ccc_author_rcma"]
+
+Series = npt.NDArray[np.floating]
+_Float64 = npt.NDArray[np.float64]
+
+
+def ccc(x: Series, y: Series) -> float:
+    """Lin's CCC of two series of one length, in [-1, 1]; every moment is biased (divided by n).
+
+    2·cov / (var_x + var_y + (mean_x − mean_y)²). Where both series are constant the quotient has no value: it is
+    then 1.0 for equal constants and 0.0 for different ones; one constant series gives 0.0. NaN for no rows at all.
+    """
+    x, y = _paired(x, y)
+    if len(x) == 0:
+        return float("nan")
+    if np.ptp(x) == 0 or np.ptp(y) == 0:  # exactly: rounding would leave a mean and a variance that are not 0
+        return float(np.array_equal(x, y))
+    covariance = np.mean((x - x.mean()) * (y - y.mean()))
+    return float(2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
+
+
+def ccc_author_rcma(x: Series, y: Series) -> float:
+    """The figure that the RCMA authors report: biased covariance over unbiased variances.
+
+    Up to a factor (n − 1)/n smaller than `ccc`, which matters for parity with published numbers alone.
+    """
+    x, y = _paired(x, y)
+    if len(x) < 2:
+        return float("nan")
+    covariance = float(np.mean((x - x.mean()) * (y - y.mean())))
+    spread = float(x.var(ddof=1) + y.var(ddof=1) + (x.mean() - y.mean()) ** 2)
+    return 2 * covariance / (spread + 1e-100)
+
+
+def bootstrap_ci_over_videos(
+    estimates: Sequence[Series],
+    truths: Sequence[Series],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """CCC over the concatenation of all videos, with a percentile interval from resampling whole videos.
+
+    Steps of one video are not independent, videos are: hence the unit that is drawn with replacement. The
+    interval is left out (None) for a single video.
+    """
+    if len(estimates) != len(truths) or not estimates:
+        raise ValueError(f"{len(estimates)} estimated and {len(truths)} true series; expected as many, at least one")
+    pairs = [_paired(x, y) for x, y in zip(estimates, truths, strict=True)]
+    value = ccc(np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs]))
+    if len(pairs) < 2 or np.isnan(value):
+        return Interval(value=value)
+    # CCC does not change when both series shift together; centred sums keep the digits of the squares.
+    centre = float(np.concatenate([y for _, y in pairs]).mean())
+    sums = np.stack([_sums(x - centre, y - centre) for x, y in pairs])
+    drawn = np.random.default_rng(seed).integers(0, len(pairs), size=(resamples, len(pairs)))
+    tail = (1 - level) / 2
+    low, high = np.quantile(_ccc_of_sums(sums[drawn].sum(axis=1)), [tail, 1 - tail])
+    return Interval(value=value, low=float(low), high=float(high))
+
+
+def _paired(x: Series, y: Series) -> tuple[_Float64, _Float64]:
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"series of shapes {x.shape} and {y.shape}; expected two of one shape (n,)")
+    known = ~(np.isnan(x) | np.isnan(y))
+    return x[known], y[known]
+
+
+def _sums(x: _Float64, y: _Float64) -> _Float64:
+    """n, Σx, Σy, Σx², Σy², Σxy: enough for CCC, and they add up over videos."""
+    return np.array([len(x), x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()])
+
+
+def _ccc_of_sums(sums: _Float64) -> _Float64:
+    """CCC of every row of sums, shape (rows, 6) → (rows,); 0.0 where both series are as good as constant."""
+    n, x, y, xx, yy, xy = sums.T
+    n = np.maximum(n, 1)
+    mean_x, mean_y = x / n, y / n
+    covariance = xy / n - mean_x * mean_y
+    spread = (xx / n - mean_x**2) + (yy / n - mean_y**2) + (mean_x - mean_y) ** 2
+    known = spread > 1e-15
+    return np.where(known, 2 * covariance / np.where(known, spread, 1.0), 0.0)

@@ -1,0 +1,108 @@
+"""A training recipe: everything that decides what the weights become, checked whole before the first byte moves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from affectrt.bundle.contract import Record
+from affectrt.bundle.errors import UsageError
+
+__all__ = ["CorpusRecipe", "EncoderRecipe", "FusionRecipe", "Recipe", "Schedule", "read_recipe"]
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class CorpusRecipe(Record):
+    """The drawn corpus: identities of each split (one clip each), the length of a clip and the side of a frame."""
+
+    seed: Annotated[int, Field(ge=0)]
+    train: Count
+    validation: Count
+    test: Count
+    seconds: Annotated[float, Field(ge=1, le=600)]
+    frame_px: Annotated[int, Field(ge=32, le=1024)]
+
+
+class Schedule(Record):
+    """Adam with a linear warm-up and a cosine to zero, counted in batches.
+
+    The papers: RCMA lr 1e-5, weight decay 1e-3, batch 12, at most 100 epochs, plateau instead of cosine.
+    """
+
+    epochs: Count
+    batches: Count  # per epoch
+    batch: Count
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warm_up: Share = 0.05  # share of all batches
+
+
+class EncoderRecipe(Schedule):
+    """Phase 1, one modality: steps drawn at random from all training videos, a linear head that is thrown away.
+
+    The loss is 1 − CCC over the batch plus `mse` times the mean square error, which anchors the scale.
+    """
+
+    mse: Annotated[float, Field(ge=0)] = 0.2
+    # video: random crop of the margin around the contract's crop, and a mirror image with this probability
+    mirror: Share = 0.5
+    # audio: gain in decibels up and down, and white noise this far below the signal at least
+    gain_db: Annotated[float, Field(ge=0, le=40)] = 6.0
+    noise_below_db: Annotated[float, Field(ge=0, le=120)] = 25.0
+
+
+class FusionRecipe(Schedule):
+    """Phase 2: windows at random starts over features that are computed once.
+
+    `loss` "author" counts padding and mixes moments as the RCMA authors do. `drop_modality` is the probability, for
+    each modality, that a window loses it whole; never both. `short` is the share of windows that are cut short and
+    zero-padded at the end, as a young stream is.
+    """
+
+    loss: Literal["lin", "author"] = "lin"
+    mse: Annotated[float, Field(ge=0)] = 0.0
+    drop_modality: Annotated[float, Field(ge=0, le=0.5)] = 0.15
+    short: Share = 0.25
+
+
+class Recipe(Record):
+    """One trained checkpoint. `model` names a configuration of `affectrt.models.sizes`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0)]
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    model: Literal["demo"]
+    licence: Annotated[str, Field(min_length=1)]
+    intended_use: Annotated[str, Field(min_length=1)]
+    limits: str = ""
+    corpus: CorpusRecipe
+    encoders: dict[Literal["video", "audio"], EncoderRecipe]
+    fusion: FusionRecipe
+
+
+def read_recipe(path: Path) -> tuple[Recipe, str]:
+    """The recipe of a TOML file and the file's text. UsageError lists every mistake in it at once."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        text = path.read_text(encoding="utf-8")
+        return Recipe.model_validate(tomllib.loads(text)), text
+    except FileNotFoundError:
+        raise UsageError(
+            f"no recipe at {path}", expected="a TOML file", fix="affectrt train training/recipes/rcma-demo.toml"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}", expected="a TOML file in UTF-8") from error
+    except ValidationError as error:
+        wrong = [f"{'.'.join(str(at) for at in e['loc'])}: {e['msg']}" for e in error.errors()]
+        raise UsageError(
+            f"{path} has {len(wrong)} mistake(s):\n    " + "\n    ".join(wrong),
+            expected="the fields of affectrt.training.recipe.Recipe",
+        ) from error

@@ -1,0 +1,193 @@
+"""The raw spans of a recording: exactly what the runtime's session asks an encoder to compute, kept instead."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from affectrt.bundle.contract import Contract
+from affectrt.runtime import Request
+from affectrt.runtime.engines.base import Array
+from affectrt.runtime.sources.base import Source
+
+from .replay import open_media, replay
+
+if TYPE_CHECKING:
+    from affectrt.models.rcma import Rcma
+
+__all__ = ["Spans", "record_source", "record_spans", "record_video"]
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """All spans of one recording of `steps` steps.
+
+    `crops` uint8 (rows, px, px, 3); `crop_of_step` (steps,) is the row that a step shows, -1 where it shows nothing (a
+    held frame has the row of the step that showed it first). `waveform` float32 is on the contract's grid and padded
+    as the contract says, so that `waveform[start:start + span]` is the span of a step; `start_of_step` (steps,) is
+    that start, -1 where the step has no audio.
+    """
+
+    crops: npt.NDArray[np.uint8]
+    crop_of_step: npt.NDArray[np.int32]
+    waveform: npt.NDArray[np.float32]
+    start_of_step: npt.NDArray[np.int64]
+    span_samples: int
+
+    @property
+    def steps(self) -> int:
+        return len(self.crop_of_step)
+
+    def audio_span(self, step: int) -> npt.NDArray[np.float32]:
+        """A view on the waveform; IndexError where the step has no audio."""
+        start = int(self.start_of_step[step])
+        if start < 0:
+            raise IndexError(f"step {step} has no audio")
+        return self.waveform[start : start + self.span_samples]
+
+
+def record_source(contract: Contract, source: Source, *, margin: bool = False) -> Spans:
+    """All spans of an entered source. With `margin`, crops are `resize_px` wide, so that training can shift them."""
+    if margin:
+        contract = _with_margin(contract)
+    kept: list[Request] = []
+    encoders = contract.encoder_stages
+
+    def keep(requests: Sequence[Request]) -> list[Array]:
+        kept.extend(r for r in requests if r.stage in encoders)
+        return [np.zeros(contract.stage_output(r.stage).shape, np.float32) for r in requests]
+
+    estimates = replay(contract, source, keep)
+    kept.sort(key=lambda request: request.step)
+    shown = {round(e.t_s * contract.step_hz): "video" in e.modalities for e in estimates}
+    steps = max(shown, default=-1) + 1
+    crops, crop_of_step = _crops(contract, kept, [shown.get(step, False) for step in range(steps)])
+    waveform, start_of_step = _waveform(contract, kept, steps)
+    span = contract.audio.span_samples if contract.audio is not None else 0
+    return Spans(crops, crop_of_step, waveform, start_of_step, span)
+
+
+def record_video(contract: Contract, media: Path, *, margin: bool = False, cache: Path | None = None) -> Spans:
+    """All spans of a file, read through GStreamer.
+
+    They are written to the folder `cache`, and read from there the next time, only where one is named: crops show
+    whoever is in the recording.
+    """
+    kept = None if cache is None else cache / f"{_key(contract, media, margin)}.npz"
+    if kept is not None and kept.exists():
+        with np.load(kept) as arrays:
+            return Spans(
+                **{f.name: arrays[f.name] for f in fields(Spans) if f.name != "span_samples"},
+                span_samples=int(arrays["span_samples"]),
+            )
+    with open_media(contract, media) as source:
+        spans = record_source(contract, source, margin=margin)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_name(f".{kept.name}.part")
+        with unfinished.open("wb") as file:
+            np.savez(file, **{f.name: np.asarray(getattr(spans, f.name)) for f in fields(Spans)})
+        unfinished.replace(kept)
+    return spans
+
+
+def record_spans(model: Rcma, media: Sequence[Path], *, per_stage: int, seed: int) -> Mapping[str, Mapping[str, Array]]:
+    """Stage → input → array (at most `per_stage`, *shape): real inputs of every stage, drawn from `media`.
+
+    The fusion's inputs are windows of the features that the model itself computes.
+    """
+    from affectrt.runtime import Scheduler
+
+    from .torch_engine import torch_engines
+
+    contract = Contract.model_validate(model.contract())
+    scheduler = Scheduler(contract, torch_engines(model))
+    rng = np.random.default_rng(seed)
+    kept: dict[str, list[tuple[float, int, Mapping[str, Array]]]] = {stage: [] for stage in contract.stages}
+    count = 0
+
+    def keep(requests: Sequence[Request]) -> list[Array]:
+        nonlocal count
+        for request in requests:
+            # the smallest of independent random numbers: a uniform sample without knowing how many there will be
+            count += 1
+            kept[request.stage].append((float(rng.random()), count, request.feeds))
+            if len(kept[request.stage]) > 4 * per_stage:
+                kept[request.stage] = sorted(kept[request.stage])[:per_stage]
+        return scheduler.infer(requests)
+
+    for path in media:
+        with open_media(contract, path) as source:
+            replay(contract, source, keep)
+    return {
+        stage: {
+            info.name: np.stack([feeds[info.name] for _, _, feeds in sorted(drawn)[:per_stage]])
+            for info in contract.stage_inputs(stage)
+        }
+        for stage, drawn in kept.items()
+        if drawn
+    }
+
+
+def _with_margin(contract: Contract) -> Contract:
+    video = contract.video
+    if video is None or video.span_frames != 1:
+        return contract
+    side = video.resize_px
+    wider = video.input.model_copy(update={"shape": (side, side, 3)})
+    return contract.model_copy(update={"video": video.model_copy(update={"crop_px": side, "input": wider})})
+
+
+def _crops(
+    contract: Contract, kept: Sequence[Request], shown: Sequence[bool]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    video = contract.video
+    row_of_step = np.full(len(shown), -1, np.int32)
+    if video is None:
+        return np.zeros((0, 0, 0, 3), np.uint8), row_of_step
+    asked = [r for r in kept if r.stage == video.stage]
+    rows = {r.step: row for row, r in enumerate(asked)}
+    row = -1
+    for step, visible in enumerate(shown):
+        row = rows.get(step, row)
+        if visible:
+            row_of_step[step] = row
+    if not asked:
+        return np.zeros((0, *video.input.shape), np.uint8), row_of_step
+    return np.stack([np.asarray(r.feeds[video.input.name], np.uint8) for r in asked]), row_of_step
+
+
+def _waveform(
+    contract: Contract, kept: Sequence[Request], steps: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The waveform put together again from its overlapping spans, which are the session's and padded by it."""
+    audio = contract.audio
+    start_of_step = np.full(steps, -1, np.int64)
+    asked = [r for r in kept if audio is not None and r.stage == audio.stage]
+    if audio is None or not asked:
+        return np.zeros(0, np.float32), start_of_step
+    first = audio.span_start(asked[0].step, contract.step_hz)
+    last = audio.span_end(asked[-1].step, contract.step_hz)
+    waveform = np.zeros(last - first, np.float32)
+    for request in asked:
+        start = audio.span_start(request.step, contract.step_hz) - first
+        start_of_step[request.step] = start
+        waveform[start : start + audio.span_samples] = request.feeds[audio.input.name]
+    return waveform, start_of_step
+
+
+def _key(contract: Contract, media: Path, margin: bool) -> str:
+    """What decides the spans: the media's bytes and the contract's clock, video and audio."""
+    told = contract.model_dump(mode="json", include={"step_hz", "video", "audio"})
+    digest = hashlib.sha256(json.dumps([told, margin], sort_keys=True).encode())
+    with media.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return f"{media.stem}-{digest.hexdigest()[:16]}"

@@ -1,0 +1,156 @@
+"""Phase 1: each encoder learns on its own modality, with a linear head that is thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from .losses import CccLoss
+from .metrics import ccc
+from .recipe import EncoderRecipe
+from .recordings import Spans
+
+__all__ = ["EncoderTask", "Example", "encode"]
+
+Truth = npt.NDArray[np.float32]
+# Validation looks at every fifth step: neighbours are nearly equal.
+_SCORE_EVERY = 5
+_ENCODE_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One recording and its annotation: `truth` (steps, 2), NaN where a step has none."""
+
+    spans: Spans
+    truth: Truth
+
+
+class EncoderTask:
+    """An encoder and its throw-away head, on random steps of all training recordings."""
+
+    def __init__(
+        self,
+        modality: Literal["video", "audio"],
+        encoder: nn.Module,
+        feature_dim: int,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        recipe: EncoderRecipe,
+        crop_px: int = 0,
+    ) -> None:
+        self.name = f"{modality} encoder"
+        self.module = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(feature_dim, 2)})
+        self._modality = modality
+        self._recipe = recipe
+        self._crop_px = crop_px
+        self._train = train
+        self._validation = validation
+        self._steps = _annotated_steps(modality, train)
+        self._ccc = CccLoss()
+
+    def loss(self, rng: np.random.Generator) -> Tensor:
+        picked = self._steps[rng.integers(0, len(self._steps), self._recipe.batch)]
+        truth = torch.from_numpy(np.stack([self._train[v].truth[step] for v, step in picked]))
+        if self._modality == "video":
+            inputs = np.stack([_crop_at(self._train[v].spans, step) for v, step in picked])
+            inputs = _shifted_and_mirrored(inputs, self._crop_px, self._recipe.mirror, rng)
+        else:
+            inputs = np.stack([self._train[v].spans.audio_span(step) for v, step in picked])
+            inputs = _louder_and_noisier(inputs, self._recipe, rng)
+        estimates = self.module["head"](self.module["encoder"](torch.from_numpy(inputs)))
+        # one batch is one window for the CCC
+        loss: Tensor = self._ccc(estimates.unsqueeze(0), truth.unsqueeze(0))
+        return loss + self._recipe.mse * nn.functional.mse_loss(estimates, truth)
+
+    def score(self) -> tuple[float, ...]:
+        estimated, true = [], []
+        for example in self._validation:
+            steps = np.arange(0, example.spans.steps, _SCORE_EVERY)
+            features, known = encode(self._modality, self.module["encoder"], example.spans, self._crop_px, steps=steps)
+            with torch.inference_mode():
+                read = self.module["head"](torch.from_numpy(features)).numpy()
+            estimated.append(read[known])
+            true.append(example.truth[steps][known])
+        x, y = np.concatenate(estimated), np.concatenate(true)
+        return tuple(ccc(x[:, d], y[:, d]) for d in range(y.shape[1]))
+
+
+def encode(
+    modality: Literal["video", "audio"],
+    encoder: nn.Module,
+    spans: Spans,
+    crop_px: int = 0,
+    *,
+    steps: npt.NDArray[np.integer] | None = None,
+    mirrored: bool = False,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Features of the steps (default: all), shape (steps, dim), and which steps have them; zeros elsewhere."""
+    if steps is None:
+        steps = np.arange(spans.steps)
+    known = (spans.crop_of_step if modality == "video" else spans.start_of_step)[steps] >= 0
+    batches = []
+    encoder.eval()
+    with torch.inference_mode():
+        for at in range(0, int(known.sum()), _ENCODE_BATCH):
+            batch = steps[known][at : at + _ENCODE_BATCH]
+            if modality == "video":
+                inputs = _centred(np.stack([_crop_at(spans, int(s)) for s in batch]), crop_px)
+                inputs = inputs[:, :, ::-1] if mirrored else inputs
+            else:
+                inputs = np.stack([spans.audio_span(int(s)) for s in batch])
+            batches.append(encoder(torch.from_numpy(np.ascontiguousarray(inputs))).numpy())
+    found = np.concatenate(batches) if batches else np.zeros((0, 1), np.float32)
+    features = np.zeros((len(steps), found.shape[1]), np.float32)
+    features[known] = found
+    return features, known
+
+
+def _annotated_steps(modality: str, examples: Sequence[Example]) -> npt.NDArray[np.int64]:
+    """(recording, step) of every step that has both this modality and an annotation."""
+    rows = []
+    for index, example in enumerate(examples):
+        spans = example.spans
+        has = (spans.crop_of_step if modality == "video" else spans.start_of_step) >= 0
+        steps = np.flatnonzero(has & ~np.isnan(example.truth).any(axis=1))
+        rows.append(np.stack([np.full_like(steps, index), steps], axis=1))
+    return np.concatenate(rows)
+
+
+def _crop_at(spans: Spans, step: int) -> npt.NDArray[np.uint8]:
+    return spans.crops[spans.crop_of_step[step]]
+
+
+def _centred(crops: npt.NDArray[np.uint8], px: int) -> npt.NDArray[np.uint8]:
+    edge = (crops.shape[1] - px) // 2
+    return crops[:, edge : edge + px, edge : edge + px]
+
+
+def _shifted_and_mirrored(
+    crops: npt.NDArray[np.uint8], px: int, mirror: float, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """A random `px` square of each crop, mirrored left to right with probability `mirror`."""
+    room = crops.shape[1] - px
+    out = np.empty((len(crops), px, px, 3), np.uint8)
+    for row, crop in enumerate(crops):
+        top, left = rng.integers(0, room + 1, 2)
+        square = crop[top : top + px, left : left + px]
+        out[row] = square[:, ::-1] if rng.random() < mirror else square
+    return out
+
+
+def _louder_and_noisier(
+    spans: npt.NDArray[np.float32], recipe: EncoderRecipe, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """A random gain and white noise, at least `noise_below_db` under each span's own level; kept in [-1, 1]."""
+    gain = 10 ** (rng.uniform(-recipe.gain_db, recipe.gain_db, (len(spans), 1)) / 20)
+    below = 10 ** (-(recipe.noise_below_db + rng.exponential(10.0, (len(spans), 1))) / 20)
+    level = np.sqrt(np.mean(spans.astype(np.float64) ** 2, axis=1, keepdims=True))
+    noise = rng.standard_normal(spans.shape, np.float32) * (level * below)
+    return np.clip((spans + noise) * gain, -1.0, 1.0).astype(np.float32)
