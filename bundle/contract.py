@@ -176,14 +176,13 @@ class Contract(Record):
     def _check(self) -> Contract:
         if not self.modalities:
             raise ValueError("a contract needs at least one of video, audio, text")
-        stages = self.stages
+        stages = [m.stage for m in (self.video, self.audio) if m is not None]
+        stages += [s.stage for s in self.fusion.stages]
         if len(set(stages)) != len(stages):
-            raise ValueError(f"stage names must be unique, not {list(stages)}")
+            raise ValueError(f"stage names must be unique, not {stages}")
         given = [name for stage in self.fusion.stages for name in stage.outputs]
         if sorted(given) != sorted(o.name for o in self.outputs):
-            raise ValueError(
-                f"fusion yields {given}, but outputs are declared as {[o.name for o in self.outputs]}"
-            )
+            raise ValueError(f"fusion yields {given}, but outputs are declared as {[o.name for o in self.outputs]}")
         return self
 
     @property

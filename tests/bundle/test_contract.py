@@ -6,8 +6,9 @@ import copy
 from typing import Any
 
 import pytest
-from affectrt.bundle.contract import Contract
 from pydantic import ValidationError
+
+from affectrt.bundle.contract import Contract
 
 RCMA: dict[str, Any] = {
     "system": "rcma",
