@@ -31,13 +31,15 @@ MODULES: dict[str, dict[str, str]] = {
     },
 }
 
-# What GStreamer from Python needs before any element is asked for.
+# GStreamer from Python, and the elements that read files.
 APT_PACKAGES = (
     "python3-gi",
     "python3-gst-1.0",
     "gir1.2-gstreamer-1.0",
     "gir1.2-gst-plugins-base-1.0",
     "gstreamer1.0-plugins-base",
+    "gstreamer1.0-plugins-good",
+    "gstreamer1.0-libav",
 )
 
 

@@ -93,7 +93,7 @@ make_venv() {
 pip() {
     command=$1
     shift
-    PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip --no-input "$command" -q "$@"
+    PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip --no-input "$command" -qq "$@"
 }
 
 # --- PyTorch -----------------------------------------------------------------------------------------------------
