@@ -51,7 +51,7 @@ def no_decoder(name: str, missing: Sequence[str]) -> MissingDependency:
 
 
 def missing_decoder_from_message(message: Any) -> tuple[str, str] | None:
-    """(video or audio, the decoder in words) that an element message misses; None for other messages, and for neither audio nor video.
+    """(video or audio, the decoder in words) that an element message misses; None for every other message.
 
     GStreamer only says this and goes on without the stream, as if all were well.
     """
