@@ -1,14 +1,27 @@
 #!/bin/sh
-# Style, types and the rooms' walls. Types and imports are checked on a normal install (build/site), because static
-# checkers do not follow setuptools' package-dir map; so they see exactly what ships.
+# Style, types and the rooms' walls; every check runs, then the exit code tells. Types and imports are checked on a
+# normal install (build/site), because static checkers do not follow setuptools' package-dir map: they see what ships.
 set -eu
 cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
+failed=""
 
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
+check() { # a name, then the command
+    name=$1
+    shift
+    printf '==> %s\n' "$name"
+    "$@" || failed="$failed $name,"
+}
 
-rm -rf build # setuptools would ship what an older build left in build/lib
-PIP_DISABLE_PIP_VERSION_CHECK=1 "$python" -m pip install -q --no-deps --no-build-isolation --target build/site .
-MYPYPATH=build/site "$python" -m mypy --strict -p affectrt
-PYTHONPATH=build/site .venv/bin/lint-imports
+install_site() {
+    rm -rf build # setuptools would ship what an older build left in build/lib
+    PIP_DISABLE_PIP_VERSION_CHECK=1 "$python" -m pip install -qq --no-deps --no-build-isolation --target build/site .
+}
+
+check "ruff check" .venv/bin/ruff check .
+check "ruff format" .venv/bin/ruff format --check .
+install_site
+check mypy env MYPYPATH=build/site "$python" -m mypy --strict -p affectrt
+check "import contracts" env PYTHONPATH=build/site .venv/bin/lint-imports
+
+[ -z "$failed" ] || { printf 'check: failed: %s\n' "${failed%,}" >&2; exit 1; }
