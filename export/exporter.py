@@ -1,0 +1,118 @@
+"""A checkpoint becomes a bundle: one graph per stage, each proved equal to PyTorch before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from affectrt.bundle.contract import Contract
+from affectrt.bundle.errors import BundleError, ParityError
+from affectrt.bundle.manifest import Provenance
+from affectrt.bundle.scopes import FRONT_END
+from affectrt.bundle.store import Bundle
+from affectrt.bundle.strict_json import problems_from_validation
+from affectrt.bundle.writer import BundleDraft, GraphDraft, write_bundle
+
+from .cleaning import scope_of
+from .graphs import OPSET, graph_from_module
+from .operator_lint import check_operators
+from .parity import Parity, check_parity, measure_parity
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from affectrt.models.checkpoint import LoadedCheckpoint
+
+__all__ = ["Recordings", "StageExport", "export_bundle", "export_stage"]
+
+# Stage → input name → spans, shape (rows, *shape of the input).
+Recordings = Mapping[str, Mapping[str, npt.NDArray[np.generic]]]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StageExport:
+    """A stage's graph and how far it is from PyTorch."""
+
+    draft: GraphDraft
+    parity: Parity
+
+
+def export_bundle(
+    checkpoint: LoadedCheckpoint,
+    out: Path,
+    *,
+    recordings: Recordings,
+    name: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Write the bundle of `checkpoint` to `out`; `recordings` must cover every stage.
+
+    Raises ParityError when a graph does not compute what its module computes or TensorRT would refuse it, BundleError
+    when the contract or provenance is incomplete or `out` cannot be written. Then nothing has been written.
+    """
+    tell = progress or (lambda _: None)
+    model = checkpoint.model
+    contract = _contract_from_model(model)
+    provenance = _provenance(checkpoint)
+    modules = model.stage_modules()
+    if set(modules) != set(contract.stages):
+        raise ParityError(
+            f"the model has modules for {sorted(modules)}", expected=f"one for each of {sorted(contract.stages)}"
+        )
+    graphs = []
+    for stage in contract.stages:
+        tell(f"exporting {stage}")
+        result = export_stage(stage, modules[stage], contract, recordings.get(stage, {}))
+        tell(f"{stage} equals PyTorch within {result.parity.relative:.1e} on {result.parity.rows} recorded inputs")
+        graphs.append(result.draft)
+    title = name or f"{contract.system}-{contract.variant}"
+    draft = BundleDraft(title, contract, provenance, graphs)
+    return write_bundle(out, draft, overwrite=overwrite)
+
+
+def export_stage(
+    stage: str, module: nn.Module, contract: Contract, recordings: Mapping[str, npt.NDArray[np.generic]]
+) -> StageExport:
+    """Export one stage, lint it, and compare it with PyTorch. Raises ParityError."""
+    inputs, output = contract.stage_inputs(stage), contract.stage_output(stage)
+    graph = graph_from_module(module, inputs, output)
+    check_operators(stage, graph)
+    if stage in contract.encoder_stages and not any(scope_of(node) == FRONT_END for node in graph.graph.node):
+        raise ParityError(
+            f"no part of the graph of stage {stage!r} is marked as its front end",
+            expected="a module whose class is named …FrontEnd, so that calibration leaves it in float32",
+        )
+    content = graph.SerializeToString(deterministic=True)
+    parity = measure_parity(stage, module, content, inputs, output, recordings)
+    check_parity(parity)
+    return StageExport(GraphDraft(stage, "fp32", content, OPSET, parity_max_abs=parity.max_abs), parity)
+
+
+def _contract_from_model(model: Any) -> Contract:
+    try:
+        return Contract.model_validate(model.contract())
+    except ValidationError as error:
+        raise _listed("the model's contract is not valid", error) from None
+
+
+def _provenance(checkpoint: LoadedCheckpoint) -> Provenance:
+    known = {key: value for key, value in checkpoint.provenance.items() if key in Provenance.model_fields}
+    versions = {**known.pop("versions", {}), **{name: version(name) for name in ("affectrt", "torch", "onnx")}}
+    try:
+        return Provenance.model_validate({**known, "checkpoint_sha256": checkpoint.sha256, "versions": versions})
+    except ValidationError as error:
+        raise _listed("the checkpoint does not say where it comes from", error) from None
+
+
+def _listed(title: str, error: ValidationError) -> BundleError:
+    lines = "\n".join(f"  - {problem}" for problem in problems_from_validation(error))
+    return BundleError(f"{title}:\n{lines}")

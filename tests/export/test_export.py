@@ -1,0 +1,266 @@
+"""A checkpoint becomes a bundle whose graphs compute what PyTorch computes, or nothing at all."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from affectrt.bundle import BundleError, Contract, ParityError, open_bundle
+from affectrt.bundle.scopes import BODY, FRONT_END
+from affectrt.export import export_bundle, operator_problems
+from affectrt.export.cleaning import scope_of
+from affectrt.export.graphs import graph_from_module
+
+CROP, DIM, WINDOW = 16, 6, 12
+
+
+class PixelFrontEnd(nn.Module):
+    def forward(self, frames: Tensor) -> Tensor:
+        return frames.float().permute(0, 3, 1, 2) / 127.5 - 1.0
+
+
+class FaceEncoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixels = PixelFrontEnd()
+        self.norm = nn.BatchNorm2d(3)
+        self.conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.conv_norm = nn.BatchNorm2d(8)
+        self.act = nn.PReLU(8)
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(8 * CROP * CROP, DIM)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = self.act(self.conv_norm(self.conv(self.norm(self.pixels(frames)))))
+        return self.head(self.dropout(x).flatten(1))
+
+
+class Mixer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv1d(DIM, 8, 3, padding=1))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, video: Tensor) -> Tensor:
+        return torch.tanh(self.head(torch.relu(self.conv(video.transpose(1, 2))).transpose(1, 2)))
+
+
+class TinyModel:
+    """Has what the exporter asks of a model, in a size that exports in a second."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.face, self.mixer = FaceEncoder(), Mixer()
+        for norm in (self.face.norm, self.face.conv_norm):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias)
+            nn.init.uniform_(norm.running_var, 0.5, 2.0)
+
+    def contract(self) -> dict[str, object]:
+        frames = {"name": "frames", "dtype": "uint8", "shape": [CROP, CROP, 3]}
+        return {
+            "system": "tiny",
+            "variant": "test",
+            "step_hz": 25.0,
+            "video": {"input": frames, "feature_dim": DIM, "resize_px": CROP, "crop_px": CROP},
+            "fusion": {
+                "stages": [{"outputs": ["valence", "arousal"]}],
+                "window_steps": WINDOW,
+                "default_hop_steps": 4,
+                "output": "per_step",
+                "warm_up_steps": WINDOW,
+            },
+            "outputs": [{"name": "valence"}, {"name": "arousal"}],
+        }
+
+    def stage_modules(self) -> dict[str, nn.Module]:
+        return {"video": self.face, "fusion": self.mixer}
+
+
+@dataclass
+class Checkpoint:
+    model: Any = field(default_factory=TinyModel)
+    sha256: str = "ab" * 32
+    provenance: dict[str, Any] = field(
+        default_factory=lambda: {
+            "recipe": "none",
+            "training_corpus": "random weights",
+            "seed": 0,
+            "licence": "CC0-1.0",
+            "intended_use": "tests",
+            "epochs": 3,
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def recordings() -> dict[str, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return {
+        "video": {"frames": rng.integers(0, 256, (20, CROP, CROP, 3), dtype=np.uint8)},
+        "fusion": {"video": rng.standard_normal((3, WINDOW, DIM)).astype(np.float32)},
+    }
+
+
+def test_every_stage_computes_what_pytorch_computes(tmp_path: Path, recordings: Any) -> None:
+    checkpoint = Checkpoint()
+    told: list[str] = []
+    bundle = export_bundle(checkpoint, tmp_path / "x.affect", recordings=recordings, progress=told.append)
+    assert bundle.manifest.name == "tiny-test"
+    assert bundle.manifest.provenance.checkpoint_sha256 == checkpoint.sha256
+    assert bundle.manifest.provenance.versions.keys() == {"affectrt", "torch", "onnx"}
+    assert len(told) == 4
+    for stage, module in checkpoint.model.stage_modules().items():
+        graph = bundle.graph_for(stage, "fp32")
+        assert graph.parity_max_abs is not None and graph.parity_max_abs < 1e-5
+        session = ort.InferenceSession(bundle.read(graph), providers=["CPUExecutionProvider"])
+        for rows in (1, 3):  # the batch is free
+            feeds = {name: array[:rows] for name, array in recordings[stage].items()}
+            wanted = module.eval()(*(torch.from_numpy(a) for a in feeds.values())).detach().numpy()
+            np.testing.assert_allclose(session.run(None, feeds)[0], wanted, atol=1e-5)
+
+
+def test_exporting_twice_gives_the_same_bytes(tmp_path: Path, recordings: Any) -> None:
+    bundles = [export_bundle(Checkpoint(), tmp_path / name, recordings=recordings) for name in ("a", "b")]
+    assert bundles[0].fingerprint == bundles[1].fingerprint
+
+
+def test_a_graph_tells_nothing_of_the_machine_and_everything_to_quantisation() -> None:
+    model = TinyModel()
+    contract = Contract.model_validate(model.contract())
+    graph = graph_from_module(model.face, contract.stage_inputs("video"), contract.stage_output("video"))
+    content = graph.SerializeToString()
+    for trace in (b".py", b"/", str(Path(__file__).parent).encode(), b"stack_trace", b"aten"):
+        if trace == b"/":
+            assert all(not part.startswith(b"/") for part in content.split(b"\n"))
+        else:
+            assert trace not in content
+    assert [(i.domain, i.version) for i in graph.opset_import] == [("", 20)]
+    scopes = {node.name: scope_of(node) for node in graph.graph.node}
+    assert scopes["pixels/Cast_0"] == FRONT_END
+    assert {scope for name, scope in scopes.items() if not name.startswith("pixels/")} == {BODY}
+    assert {node.op_type for node in graph.graph.node} >= {"Cast", "Conv", "PRelu", "Gemm"}
+    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert graph.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert not model.face.dropout.training or "Dropout" not in {n.op_type for n in graph.graph.node}
+
+
+class Trapped(FaceEncoder):
+    """Computes one thing while it is traced and another when it is asked."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        y = super().forward(frames)
+        return y * 1.01 if torch.compiler.is_compiling() else y
+
+
+def test_a_graph_that_computes_something_else_is_refused_and_leaves_nothing(tmp_path: Path, recordings: Any) -> None:
+    checkpoint = Checkpoint()
+    trapped = Trapped()
+    trapped.load_state_dict(checkpoint.model.face.state_dict())
+    checkpoint.model.face = trapped
+    with pytest.raises(ParityError, match=r"(?s)stage 'video'.*differs from PyTorch by .* at row \d+ of 20"):
+        export_bundle(checkpoint, tmp_path / "x.affect", recordings=recordings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_whose_contract_lies_is_refused(tmp_path: Path, recordings: Any) -> None:
+    checkpoint = Checkpoint()
+    checkpoint.model.face.head = nn.Linear(8 * CROP * CROP, DIM + 1)
+    with pytest.raises(ParityError, match=r"shape \(7,\)"):
+        export_bundle(checkpoint, tmp_path / "x.affect", recordings=recordings)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["missing", "dtype", "empty"])
+def test_recordings_that_do_not_fit_are_refused(tmp_path: Path, recordings: Any, what: str) -> None:
+    frames = recordings["video"]["frames"]
+    wrong = {
+        "missing": {},
+        "dtype": {"frames": frames.astype(np.float32)},
+        "empty": {"frames": frames[:0]},
+    }[what]
+    with pytest.raises(ParityError, match="recordings"):
+        export_bundle(Checkpoint(), tmp_path / "x.affect", recordings={**recordings, "video": wrong})
+
+
+def test_an_encoder_without_a_front_end_is_refused(tmp_path: Path, recordings: Any) -> None:
+    class Pixels(PixelFrontEnd):
+        pass
+
+    checkpoint = Checkpoint()
+    checkpoint.model.face.pixels = Pixels()
+    with pytest.raises(ParityError, match="marked as its front end"):
+        export_bundle(checkpoint, tmp_path / "x.affect", recordings=recordings)
+
+
+def test_weights_of_unknown_origin_are_not_exported(tmp_path: Path, recordings: Any) -> None:
+    checkpoint = Checkpoint(provenance={"recipe": "none", "training_corpus": "?"})
+    with pytest.raises(BundleError, match=r"(?s)intended_use: is missing.*licence: is missing"):
+        export_bundle(checkpoint, tmp_path / "x.affect", recordings=recordings)
+
+
+def test_an_existing_bundle_is_replaced_on_request_alone(tmp_path: Path, recordings: Any) -> None:
+    out = tmp_path / "x.affect"
+    export_bundle(Checkpoint(), out, recordings=recordings)
+    with pytest.raises(BundleError, match="exists already"):
+        export_bundle(Checkpoint(), out, recordings=recordings)
+    export_bundle(Checkpoint(), out, recordings=recordings, name="second", overwrite=True)
+    assert open_bundle(out).manifest.name == "second"
+
+
+def onnx_model(nodes: list[onnx.NodeProto], opset: int = 20, dtype: int = TensorProto.FLOAT) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "main",
+        [helper.make_tensor_value_info("x", dtype, ["batch", 4, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        (onnx_model([helper.make_node("STFT", ["x", "s"], ["y"], "a.b/STFT_0")]), "a.b/STFT_0 (STFT): unknown"),
+        (onnx_model([helper.make_node("Gelu", ["x"], ["y"])], opset=19), "from opset 20"),
+        (onnx_model([helper.make_node("QLinearConv", ["x"] * 8, ["y"])]), "DequantizeLinear alone"),
+        (onnx_model([helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")]), "not standard ONNX"),
+        (onnx_model([helper.make_node("Transpose", ["x"], ["y"])], dtype=TensorProto.UINT8), "computes on uint8"),
+        (onnx_model([helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2])]), "indices"),
+        (
+            onnx_model([helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], dilations=[2, 2])]),
+            "dilation",
+        ),
+        (onnx_model([helper.make_node("ReduceMean", ["x", "x"], ["y"])]), "must be a constant"),
+    ],
+)
+def test_operators_that_tensorrt_refuses_are_found(model: onnx.ModelProto, problem: str) -> None:
+    assert problem in "\n".join(operator_problems(model))
+
+
+def test_a_network_input_of_bytes_with_a_cast_is_fine() -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), helper.make_node("Relu", ["f"], ["y"])]
+    assert operator_problems(onnx_model(nodes, dtype=TensorProto.UINT8)) == []
+
+
+def test_the_hash_in_the_bundle_is_the_hash_of_the_graph(tmp_path: Path, recordings: Any) -> None:
+    bundle = export_bundle(Checkpoint(), tmp_path / "x.affect", recordings=recordings)
+    for graph in bundle.manifest.graphs:
+        assert hashlib.sha256((bundle.path / graph.file).read_bytes()).hexdigest() == graph.sha256
