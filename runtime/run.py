@@ -1,0 +1,266 @@
+"""The driver: source → session → scheduler → sinks, until the source ends or somebody stops it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from time import perf_counter
+
+from affectrt.bundle.contract import Contract
+from affectrt.bundle.manifest import Precision
+from affectrt.bundle.store import Bundle, open_bundle
+
+from .engines import open_engines
+from .estimate import Estimate
+from .faces import FaceFinder
+from .scheduler import Scheduler
+from .session import Request, Session
+from .sinks import Header, ReaderGone, Sink
+from .sources import AudioChunk, Event, Outcome, Source, StreamEnd, VideoChunk
+
+__all__ = ["Progress", "RunReport", "Stop", "run_bundle"]
+
+Progress = Callable[[float, float | None], None]
+"""Told the media time reached and, where the container knows it, the whole duration, both in seconds."""
+
+
+class Stop:
+    """Asks a run to end. `request` may be called from a signal handler or from another thread."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._listener: Callable[[], None] | None = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether a run is reading and will answer to a request; before that, only an exception ends it."""
+        return self._listener is not None
+
+    def arm(self, listener: Callable[[], None]) -> None:
+        self._listener = listener
+        if self.reason is not None:
+            listener()
+
+    def request(self, reason: str) -> None:
+        """The first reason counts."""
+        self.reason = self.reason or reason
+        if self._listener is not None:
+            self._listener()
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did.
+
+    `media_s` is the media time reached. `seconds` is wall clock by stage: "open", "decode" (waiting for the source),
+    "align" (session), each stage of the contract, "sink". `rows` and `calls` count what the engines computed.
+    `stopped_by` is None when the source ended by itself.
+    """
+
+    source: str
+    estimates: int
+    media_s: float
+    wall_s: float
+    seconds: Mapping[str, float]
+    rows: Mapping[str, int]
+    calls: Mapping[str, int]
+    outcome: Outcome
+    gaps: tuple[str, ...]
+    precision: str
+    backend: str
+    stopped_by: str | None = None
+
+    @property
+    def times_real_time(self) -> float:
+        """Seconds of media per second of reading, opening left out."""
+        busy = self.wall_s - self.seconds["open"]
+        return self.media_s / busy if busy > 0 else 0.0
+
+
+def run_bundle(
+    bundle: Bundle | str | os.PathLike[str],
+    source: Source,
+    sinks: Sequence[Sink] = (),
+    *,
+    precision: Precision = "fp32",
+    backend: str = "auto",
+    hop_steps: int | None = None,
+    threads: int | None = None,
+    max_batch: int = 8,
+    finder: FaceFinder | None = None,
+    stop: Stop | None = None,
+    progress: Progress | None = None,
+) -> RunReport:
+    """Estimate a whole source and hand every estimate to all sinks.
+
+    Encoder requests wait until `max_batch` of a stage have gathered; at the end the rest is computed. The sinks are
+    opened by the first media, so that a source without any leaves no file behind, and are closed in any case. When
+    `stop` is requested the run ends at once: what was estimated is written, what was not is left out. Raises what
+    the bundle, the source, the engines and the sinks raise.
+    """
+    began = perf_counter()
+    stop = stop or Stop()
+    with ExitStack() as stack:
+        opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        stack.enter_context(source)
+        session = Session(opened.contract, modalities=source.modalities, hop_steps=hop_steps, source=source.name)
+        engines = open_engines(opened, precision, stack, backend, threads)
+        backends = sorted({engine.provenance["backend"] for engine in engines.values()})
+        header = Header(
+            bundle=opened.manifest.name,
+            bundle_sha256=opened.fingerprint,
+            precision=precision,
+            backend="+".join(backends),
+            source=source.name,
+            step_hz=opened.contract.step_hz,
+            hop_steps=session.hop_steps,
+            modalities=tuple(m for m in opened.contract.modalities if m in source.modalities),
+            outputs=tuple(output.model_dump() for output in opened.contract.outputs),
+        )
+        scheduler = Scheduler(opened.contract, engines, max_batch)
+        writer = stack.enter_context(_Writer(sinks, header, stop))
+        drive = _Drive(opened.contract, session, scheduler, writer, finder)
+        drive.seconds["open"] = perf_counter() - began
+        stop.arm(source.stop)
+        drive.read(source, stop, progress)
+        return RunReport(
+            source=source.name,
+            estimates=writer.count,
+            media_s=drive.media_s,
+            wall_s=perf_counter() - began,
+            seconds={**drive.seconds, **scheduler.seconds, "sink": writer.seconds},
+            rows=dict(scheduler.rows),
+            calls=dict(scheduler.calls),
+            outcome=source.outcome,
+            gaps=tuple(session.gaps),
+            precision=precision,
+            backend=header.backend,
+            stopped_by=stop.reason or ("stop" if "stopped" in source.outcome.kinds else None),
+        )
+
+
+class _Writer:
+    """Hands estimates to all sinks; a sink whose reader has gone is left out, and the last one ends the run."""
+
+    def __init__(self, sinks: Sequence[Sink], header: Header, stop: Stop) -> None:
+        self._sinks = list(sinks)
+        self._header = header
+        self._stop = stop
+        self._stack = ExitStack()
+        self._opened = False
+        self.count = 0
+        self.seconds = 0.0
+
+    def open(self) -> None:
+        """Open all sinks with the header; further calls do nothing."""
+        if not self._opened:
+            self._opened = True
+            self._each(lambda sink: self._stack.enter_context(sink).open(self._header))
+
+    def write(self, estimates: Sequence[Estimate]) -> None:
+        if estimates:
+            self.count += len(estimates)
+            self._each(lambda sink: sink.write(estimates))
+
+    def _each(self, act: Callable[[Sink], None]) -> None:
+        began = perf_counter()
+        for sink in tuple(self._sinks):
+            try:
+                act(sink)
+            except ReaderGone:
+                self._sinks.remove(sink)
+                if not self._sinks:
+                    self._stop.request("reader gone")
+        self.seconds += perf_counter() - began
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+class _Drive:
+    """The loop over a source's events and its clocks."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        session: Session,
+        scheduler: Scheduler,
+        writer: _Writer,
+        finder: FaceFinder | None,
+    ) -> None:
+        self._encoders = contract.encoder_stages
+        self._session = session
+        self._scheduler = scheduler
+        self._writer = writer
+        self._finder = finder
+        self.media_s = 0.0
+        self.seconds = {"open": 0.0, "decode": 0.0, "align": 0.0}
+
+    def read(self, source: Source, stop: Stop, progress: Progress | None) -> None:
+        """Everything from the first event to the last estimate."""
+        events = iter(source)
+        while stop.reason is None:
+            began = perf_counter()
+            event = next(events, None)
+            self.seconds["decode"] += perf_counter() - began
+            if event is None:
+                break
+            if not isinstance(event, StreamEnd):
+                self._writer.open()
+            self._push(event)
+            self._compute(final=False)
+            if progress is not None:
+                progress(self.media_s, source.duration_s)
+        if stop.reason is None and "stopped" not in source.outcome.kinds:
+            self._session.flush()
+            self._compute(final=True)
+
+    def _push(self, event: Event) -> None:
+        began = perf_counter()
+        if isinstance(event, VideoChunk):
+            faces = None
+            if self._finder is not None:
+                faces = [self._finder.find(f, t) for f, t in zip(event.frames, event.pts_s, strict=True)]
+            self._session.push_video(event.frames, event.pts_s, faces)
+            self.media_s = max(self.media_s, float(event.pts_s[-1]))
+        elif isinstance(event, AudioChunk):
+            self._session.push_audio(event.samples, event.pts_s)
+            self.media_s = max(self.media_s, event.pts_s)
+        else:
+            self._session.end(event.modality)
+        self.seconds["align"] += perf_counter() - began
+
+    def _compute(self, *, final: bool) -> None:
+        """Compute what is due and write what comes of it."""
+        while requests := self._due(final=final):
+            results = self._scheduler.infer(requests)
+            began = perf_counter()
+            self._session.resolve(requests, results)
+            self.seconds["align"] += perf_counter() - began
+        self._writer.write(self._session.poll())
+
+    def _due(self, *, final: bool) -> list[Request]:
+        """Of the encoders' requests full batches, oldest first, and of the fusion's all; at the end everything."""
+        began = perf_counter()
+        pending = self._session.pending()
+        if not final:
+            pending = list(_full_batches(pending, self._encoders, self._scheduler.max_batch))
+        self.seconds["align"] += perf_counter() - began
+        return pending
+
+
+def _full_batches(pending: Sequence[Request], encoders: Iterable[str], size: int) -> Iterable[Request]:
+    left = Counter(request.stage for request in pending)
+    room = {stage: left[stage] // size * size for stage in encoders}
+    for request in pending:
+        if request.stage not in room:
+            yield request
+        elif room[request.stage] > 0:
+            room[request.stage] -= 1
+            yield request

@@ -1,0 +1,89 @@
+"""What takes estimates: told of the run once, then given estimates in order, then closed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+from affectrt.bundle.errors import EngineError
+
+from ..estimate import Estimate
+
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "Header", "ReaderGone", "Sink", "rounded_record"]
+
+SCHEMA = "affectrt-estimates"
+SCHEMA_VERSION = 1
+# Finer than any model resolves and than any clock of ours ticks; coarser than the noise of float32.
+DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The facts of a run that every record of it shares.
+
+    `outputs` are the contract's, as plain data: name, range and neutral point of each.
+    """
+
+    bundle: str
+    bundle_sha256: str
+    precision: str
+    backend: str
+    source: str
+    step_hz: float
+    hop_steps: int
+    modalities: tuple[str, ...]
+    outputs: tuple[dict[str, Any], ...]
+
+    def as_record(self) -> dict[str, Any]:
+        """The header as plain data, schema name and version first."""
+        record = asdict(self)
+        return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record}
+
+
+class ReaderGone(Exception):  # noqa: N818 - an end, not an error
+    """The reader at the other end has gone. Nobody's fault, and nothing more can be written there."""
+
+
+class Sink(Protocol):
+    """Open, write as often as there is something, close; the `with` block closes.
+
+    `write` raises ReaderGone when nobody reads any more. What was written stays readable whatever happens next.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def open(self, header: Header) -> None: ...
+
+    def write(self, estimates: Sequence[Estimate]) -> None: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Sink: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def rounded_record(estimate: Estimate) -> dict[str, Any]:
+    """The estimate's record with numbers rounded to 6 decimals. EngineError for one that is not a number."""
+    record = estimate.as_record()
+    return {name: _rounded(value, name, estimate.t_s) for name, value in record.items()}
+
+
+def _rounded(value: Any, name: str, t_s: float) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner, f"{name}.{key}", t_s) for key, inner in value.items()}
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise EngineError(
+                f"{name} is {value} at {t_s} s, which no sink may carry",
+                expected="finite numbers",
+                fix="affectrt verify BUNDLE, or run it with --precision fp32",
+            )
+        return round(value, DECIMALS)
+    return value
