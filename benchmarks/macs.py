@@ -1,0 +1,98 @@
+"""Multiply-accumulates of an ONNX graph, from its shapes: what a stage must compute, whoever computes it.
+
+Counted are convolutions and matrix products, plain, quantised or between Q/DQ nodes. Everything else is cheap in
+multiplications, if not always in time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from affectrt.bundle.errors import EngineError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
+__all__ = ["Macs", "count_macs"]
+
+_CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}  # operator → input that holds the weights
+_PRODUCTS = {"MatMul": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
+_HIDDEN = {"Loop", "Scan", "If", "LSTM", "GRU", "RNN", "Einsum", "ConvTranspose", "DeformConv", "Attention"}
+
+Shapes = Mapping[str, tuple[int, ...] | None]
+
+
+@dataclass(frozen=True)
+class Macs:
+    """Of one row (batch of 1). `weights`: parameters that the counted operators hold."""
+
+    total: int
+    by_operator: Mapping[str, int]
+    weights: int
+
+
+def count_macs(graph: bytes) -> Macs:
+    """Count a serialised model. EngineError where a shape is unknown or an operator hides work we cannot count."""
+    import onnx
+    from onnx.shape_inference import infer_shapes
+
+    model = onnx.load_from_string(graph)
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    # Exporters write down shapes in terms of the batch's name; those would stand in the way of the numbers.
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    model = infer_shapes(model, strict_mode=True, data_prop=True)
+    shapes = _shapes(model.graph)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    counts: dict[str, int] = defaultdict(int)
+    for node in model.graph.node:
+        if node.op_type in _HIDDEN:
+            raise EngineError(f"operator {node.op_type} ({node.name}): its multiplications are not counted")
+        count = _of_node(node, shapes)
+        if count:
+            counts[node.op_type] += count
+    weights = sum(prod(tuple(t.dims)) for t in model.graph.initializer if len(t.dims) > 1 and t.name in constants)
+    return Macs(sum(counts.values()), dict(counts), weights)
+
+
+def _of_node(node: NodeProto, shapes: Shapes) -> int:
+    kind = node.op_type
+    if kind in _CONVOLUTIONS:
+        # Each output value needs the products of one filter: (channels / group) × kernel.
+        _, *kernel = _known(shapes, node, node.input[_CONVOLUTIONS[kind]])
+        return prod(_known(shapes, node, node.output[0])) * prod(kernel)
+    if kind in _PRODUCTS:
+        depth = _known(shapes, node, node.input[_PRODUCTS[kind]])
+        return prod(_known(shapes, node, node.output[0])) * (depth[-2] if len(depth) > 1 else depth[0])
+    if kind == "Gemm":
+        transposed = any(a.name == "transA" and a.i for a in node.attribute)
+        left = _known(shapes, node, node.input[0])
+        return prod(_known(shapes, node, node.output[0])) * left[0 if transposed else 1]
+    return 0
+
+
+def _known(shapes: Shapes, node: NodeProto, name: str) -> tuple[int, ...]:
+    shape = shapes.get(name)
+    if shape is None:
+        raise EngineError(f"{node.op_type} ({node.name}): the shape of {name!r} cannot be inferred")
+    return shape
+
+
+def _shapes(graph: GraphProto) -> dict[str, tuple[int, ...] | None]:
+    """Name → shape; None where an axis is unknown."""
+    shapes: dict[str, tuple[int, ...] | None] = {t.name: tuple(t.dims) for t in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        if not tensor.HasField("shape"):
+            shapes[value.name] = None
+            continue
+        axes = tensor.shape.dim
+        known = all(axis.HasField("dim_value") for axis in axes)
+        shapes[value.name] = tuple(axis.dim_value for axis in axes) if known else None
+    return shapes
