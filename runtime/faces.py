@@ -77,10 +77,11 @@ def crop_face(frame: Frame, face: Face, resize_px: int, crop_px: int) -> Frame:
     over_r, over_b = max(0, left + side - width), max(0, top + side - height)
     square = frame[top + over_t : top + side - over_b, left + over_l : left + side - over_r]
     if over_l or over_t or over_r or over_b:
-        square = cv2.copyMakeBorder(square, over_t, over_b, over_l, over_r, cv2.BORDER_REPLICATE)
+        bordered = cv2.copyMakeBorder(square, over_t, over_b, over_l, over_r, cv2.BORDER_REPLICATE)
+        square = np.asarray(bordered, np.uint8)
     if side != resize_px:
         how = cv2.INTER_AREA if side > resize_px else cv2.INTER_LINEAR
-        square = cv2.resize(square, (resize_px, resize_px), interpolation=how)
+        square = np.asarray(cv2.resize(square, (resize_px, resize_px), interpolation=how), np.uint8)
     edge = (resize_px - crop_px) // 2
     kept = square[edge : edge + crop_px, edge : edge + crop_px]
     return np.array(kept, dtype=np.uint8, order="C")

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from affectrt.bundle.errors import AffectError, MediaError
 
-from .base import Event, Note, Outcome, StreamEnd, StreamName, VideoWish
+from .base import Event, Note, NoteKind, Outcome, StreamEnd, StreamName, VideoWish
 from .chunks import AudioChunker, VideoChunker
 from .container import missing_bytes
 from .decode import DecodePipeline
@@ -211,7 +211,7 @@ class FileSource:
         video = self._chunkers.get("video")
         if isinstance(video, VideoChunker) and video.late:
             notes.append(Note("warning", f"{self.name}: {video.late} frames were not later than the one before"))
-        decoded = {stream: chunker.decoded_s for stream, chunker in self._chunkers.items()}
+        decoded: dict[str, float] = {stream: chunker.decoded_s for stream, chunker in self._chunkers.items()}
         return Outcome(tuple(notes), decoded, duration_s)
 
     def _cut_off(self, pipeline: DecodePipeline, duration_s: float | None) -> Iterator[Note]:
@@ -225,9 +225,10 @@ class FileSource:
         if stream in self._chunkers and self._chunkers[stream].decoded_s > 0:
             return
         lacking = [text for name, text in pipeline.missing if name == stream]
+        kind: NoteKind = "no_video" if stream == "video" else "no_audio"
         if stream in self._chunkers:
-            yield Note(f"no_{stream}", f"{self.name} has an empty {stream} stream")
+            yield Note(kind, f"{self.name} has an empty {stream} stream")
         elif lacking:
             yield Note("missing_decoder", str(no_decoder(self.name, lacking)))
         else:
-            yield Note(f"no_{stream}", f"{self.name} has no {stream}")
+            yield Note(kind, f"{self.name} has no {stream}")

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from affectrt.bundle.errors import MissingDependency
 
@@ -102,14 +103,14 @@ class FrameCopier:
             (meta.stride[0], meta.offset[0]) if meta is not None else (self._info.stride[0], self._info.offset[0])
         )
         with mapped(buffer) as data:
-            rows = np.ndarray((height, width, 3), np.uint8, data, offset, (stride, 3, 1))
+            rows: Frame = np.ndarray((height, width, 3), np.uint8, data, offset, (stride, 3, 1))
             return rows.copy()
 
 
-def samples_of(sample: Gst) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def samples_of(sample: Gst) -> npt.NDArray[np.float32]:
     """Mono float32 samples in [-1, 1]: overshoot of a lossy codec is clipped, what is not a number becomes 0."""
     with mapped(sample.get_buffer()) as data:
-        samples = np.frombuffer(data, np.float32).copy()
+        samples: npt.NDArray[np.float32] = np.frombuffer(data, np.float32).copy()
     if not np.isfinite(samples).all():
         samples = np.nan_to_num(samples, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(samples, -1.0, 1.0, out=samples)

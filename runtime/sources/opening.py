@@ -15,14 +15,13 @@ from .file import FileSource
 
 __all__ = ["open_source"]
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*):(?://)?")
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*://")
 
 
 def open_source(uri_or_path: str | os.PathLike[str], contract: Contract) -> Source:
     """A source, not yet entered, that gives what the contract takes. UsageError for what is not accepted.
 
-    Accepted are paths and `file://` URIs of media files. A path with a colon that looks like a URI can be written
-    with a leading `./`.
+    Accepted are paths and `file://` URIs of media files.
     """
     video = VideoWish() if contract.video is not None else None
     rate_hz = contract.audio.sample_rate_hz if contract.audio is not None else None
@@ -44,6 +43,5 @@ def _local_path(given: str | os.PathLike[str]) -> Path:
         raise UsageError(
             f"{given}: sources of kind {scheme.group(0)} are not supported",
             expected="the path of a media file, or file:///path",
-            fix=f"if it is a file with such a name, write ./{given}",
         )
     return Path(unquote(parts.path))
