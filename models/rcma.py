@@ -1,0 +1,161 @@
+"""RCMA: recursive cross-modal attention over video, audio and text (arXiv 2403.13659), whole."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .attention import RecursiveAttention
+from .config import RcmaConfig
+from .frontends import GRID_SAMPLES, SAMPLE_RATE_HZ, SPAN_SAMPLES, ImageFrontEnd, LogMelFrontEnd
+from .heads import LinearHead, MlpHead
+from .ir50 import Ir50
+from .tcn import Tcn
+from .vggish import Vggish
+
+__all__ = ["Encoder", "Rcma", "RcmaConfig", "RcmaFusion"]
+
+
+class Encoder(nn.Module):
+    """Raw spans (B, …) → features (B, feature_dim): a front end without weights, then a backbone."""
+
+    def __init__(self, front_end: nn.Module, backbone: nn.Module) -> None:
+        super().__init__()
+        self.front_end = front_end
+        self.backbone = backbone
+
+    def forward(self, spans: Tensor) -> Tensor:
+        features: Tensor = self.backbone(self.front_end(spans))
+        return features
+
+
+class RcmaFusion(nn.Module):
+    """Windows of features, one (B, K, feature_dim) per modality → estimates (B, K, outputs) in [−1, 1].
+
+    A window shorter than K is zero-padded at its end by the caller, a missing modality is all zeros.
+    """
+
+    def __init__(self, config: RcmaConfig) -> None:
+        super().__init__()
+        widths = {name: blocks[-1] for name, blocks in config.tcn_widths.items()}
+        self.temporal = nn.ModuleDict(
+            {
+                name: Tcn(
+                    config.feature_dims[name],
+                    config.tcn_widths[name],
+                    kernel=config.tcn_kernel,
+                    dropout=config.tcn_dropout,
+                )
+                for name in config.modalities
+            }
+        )
+        self.attention = RecursiveAttention(
+            widths,
+            config.window_steps,
+            form=config.attention,
+            layers=config.layers,
+            dropout=config.attention_dropout,
+        )
+        total, outputs = sum(widths.values()), len(config.outputs)
+        self.head: nn.Module = (
+            LinearHead(total, outputs)
+            if config.head == "linear"
+            else MlpHead(total, outputs, hidden=config.head_hidden)
+        )
+
+    def forward(self, first: Tensor, second: Tensor | None = None, third: Tensor | None = None) -> Tensor:
+        """Features in the order video, audio, text, without those that the model does not use.
+
+        Three named arguments and not `*features`: torch.export does not match a flat list of dynamic shapes with those.
+        """
+        features = [x for x in (first, second, third) if x is not None]
+        temporal = [network(x) for network, x in zip(self.temporal.values(), features, strict=True)]
+        estimates: Tensor = self.head(torch.cat(self.attention(temporal), dim=2))
+        return estimates
+
+
+class Rcma(nn.Module):
+    """Encoders by stage and the fusion, as one network for training and as stages for everything else."""
+
+    def __init__(self, config: RcmaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoders = nn.ModuleDict()
+        if "video" in config.modalities:
+            backbone = Ir50(
+                crop_px=config.crop_px,
+                units=config.ir_units,
+                widths=config.ir_widths,
+                feature_dim=config.video_dim,
+                dropout=config.ir_dropout,
+            )
+            self.encoders["video"] = Encoder(ImageFrontEnd(), backbone)
+        if "audio" in config.modalities:
+            vggish = Vggish(channels=config.vggish_channels, hidden=config.vggish_hidden, feature_dim=config.audio_dim)
+            self.encoders["audio"] = Encoder(LogMelFrontEnd(), vggish)
+        self.fusion = RcmaFusion(config)
+
+    def forward(
+        self, frames: Tensor | None = None, waveforms: Tensor | None = None, text: Tensor | None = None
+    ) -> Tensor:
+        """Whole windows end to end → estimates (B, K, outputs).
+
+        frames (B, K, crop, crop, 3) uint8; waveforms (B, K, 15 600) float32, one span per step; text (B, K, text_dim).
+        Exactly the modalities of the configuration must be given.
+        """
+        given = {"video": frames, "audio": waveforms, "text": text}
+        found = tuple(name for name, tensor in given.items() if tensor is not None)
+        if found != self.config.modalities:
+            raise ValueError(
+                f"this model takes {', '.join(self.config.modalities)}, not {', '.join(found) or 'nothing'}"
+            )
+        features = []
+        for name in found:
+            spans = given[name]
+            assert spans is not None
+            if name in self.encoders:
+                encoded = self.encoders[name](spans.flatten(0, 1))
+                features.append(encoded.unflatten(0, spans.shape[:2]))
+            else:
+                features.append(spans)
+        estimates: Tensor = self.fusion(*features)
+        return estimates
+
+    def stage_modules(self) -> dict[str, nn.Module]:
+        """Stage → the module that computes it, taking the stage's inputs in the contract's order."""
+        return {**dict(self.encoders.items()), "fusion": self.fusion}
+
+    def contract(self) -> dict[str, object]:
+        """What the runtime must know to feed this model, as plain data for `affectrt.bundle.Contract`."""
+        config = self.config
+        video = {
+            "stage": "video",
+            "input": {"name": "frames", "dtype": "uint8", "shape": [config.crop_px, config.crop_px, 3]},
+            "feature_dim": config.video_dim,
+            "resize_px": config.resize_px,
+            "crop_px": config.crop_px,
+        }
+        audio = {
+            "stage": "audio",
+            "input": {"name": "waveform", "dtype": "float32", "shape": [SPAN_SAMPLES]},
+            "feature_dim": config.audio_dim,
+            "sample_rate_hz": SAMPLE_RATE_HZ,
+            "span_samples": SPAN_SAMPLES,
+            "anchor": "start",  # the patch of a step looks 0.975 s ahead, as the papers' does
+            "grid_samples": GRID_SAMPLES,
+        }
+        modalities = {"video": video, "audio": audio, "text": {"feature_dim": config.text_dim}}
+        return {
+            "system": "rcma",
+            "variant": config.attention,
+            "step_hz": config.step_hz,
+            **{name: modalities[name] for name in config.modalities},
+            "fusion": {
+                "stages": [{"stage": "fusion", "outputs": list(config.outputs)}],
+                "window_steps": config.window_steps,
+                "default_hop_steps": config.default_hop_steps,
+                "output": "per_step",
+                "warm_up_steps": config.receptive_steps,
+            },
+            "outputs": [{"name": name} for name in config.outputs],
+        }

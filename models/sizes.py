@@ -1,0 +1,57 @@
+"""Named configurations: the published networks, and a narrow one of the same classes that trains on two CPU cores."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from .config import RcmaConfig
+
+__all__ = ["PaperVariant", "demo_config", "paper_config"]
+
+PaperVariant = Literal["rcma-v1", "rjcma-head", "rjcma-paper"]
+
+
+def paper_config(
+    variant: PaperVariant = "rcma-v1",
+    *,
+    modalities: tuple[str, ...] = ("video", "audio", "text"),
+    outputs: tuple[str, ...] = ("valence",),
+) -> RcmaConfig:
+    """The network as published.
+
+    `rcma-v1` is the first version's code. `rjcma-head` is the later code; of its temporal networks only the last
+    widths are known (256, 128, 128), so all their blocks have those. `rjcma-paper` is the paper's fourth version:
+    K × K maps, three layers, an MLP head; the paper gives no widths, so they are those of `rjcma-head`.
+    """
+    v1 = RcmaConfig(modalities=modalities, outputs=outputs)
+    if variant == "rcma-v1":
+        return v1
+    head = dataclasses.replace(
+        v1, video_tcn=(256,) * 4, audio_tcn=(128,) * 4, text_tcn=(128,) * 4, attention="all-raw", head="mlp"
+    )
+    if variant == "rjcma-head":
+        return head
+    if variant == "rjcma-paper":
+        return dataclasses.replace(head, attention="time-map")
+    raise ValueError(f"no published variant {variant!r}; there are rcma-v1, rjcma-head, rjcma-paper")
+
+
+def demo_config() -> RcmaConfig:
+    """Audio and video, both dimensions, the paper's clock and receptive field, narrow everywhere else."""
+    return RcmaConfig(
+        modalities=("video", "audio"),
+        outputs=("valence", "arousal"),
+        default_hop_steps=10,
+        ir_units=(1, 1, 2, 1),
+        ir_widths=(8, 16, 32, 48),
+        video_dim=48,
+        vggish_channels=(8, 16, 24, 24, 32, 32),
+        vggish_hidden=64,
+        audio_dim=32,
+        video_tcn=(32,) * 4,
+        audio_tcn=(32,) * 4,
+        attention="all-raw",
+        head="mlp",
+        head_hidden=32,
+    )
