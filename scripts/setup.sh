@@ -83,6 +83,7 @@ make_venv() {
         .venv/bin/python -m pip --version >/dev/null 2>&1; then
         return
     fi
+    [ ! -e .venv ] || say "the .venv that is here was made elsewhere or otherwise: it is replaced"
     say "making .venv from $PYTHON ($("$PYTHON" -V 2>&1)), with the system's site packages"
     "$PYTHON" -m venv --clear --system-site-packages .venv
     printf '%s' "$PWD" >.venv/affectrt-root
