@@ -16,8 +16,6 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from affectrt.bundle.errors import AffectError, MissingDependency
-
 from .dependencies import missing_module_fix
 
 __all__ = ["TRACEBACK_VARIABLE", "VERBS", "main"]
@@ -110,7 +108,9 @@ def _interruptible(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _report(error: Exception) -> int:
     """Print an error to stderr as the user needs it, and return the exit code."""
-    told = error
+    from affectrt.bundle.errors import AffectError, MissingDependency  # half a second: pydantic comes along
+
+    told: Exception = error
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         fix = missing_module_fix(error.name)
         if fix is not None:
