@@ -2,18 +2,45 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from affectrt.bundle import Accuracy, Bundle, GraphDraft, Interval
+from affectrt.bundle import Accuracy, Bundle, GraphDraft, Interval, update_bundle
 
-from .conftest import OPSET, Ran, audio_graph, fusion_graph
+from .conftest import Ran
 
-Write = Callable[..., Bundle]
+onnx = pytest.importorskip("onnx")
+from doubles.tiny_bundle import OPSET, make_tiny_bundle  # noqa: E402
+
 Run = Callable[..., Ran]
 
 
-def test_inspect_tells_what_the_manifest_holds(write_tiny: Write, run: Run) -> None:
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return make_tiny_bundle(tmp_path / "tiny.affect")
+
+
+def content(bundle: Bundle, stage: str) -> bytes:
+    return bundle.read(bundle.graph_for(stage, "fp32"))
+
+
+def with_frozen_batch(graph: bytes) -> bytes:
+    model = onnx.load_from_string(graph)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    return bytes(model.SerializeToString())
+
+
+def with_bias(graph: bytes, bias: float) -> bytes:
+    model = onnx.load_from_string(graph)
+    (old,) = [i for i in model.graph.initializer if i.name == "bias"]
+    old.CopyFrom(onnx.numpy_helper.from_array(np.full(2, bias, np.float32), "bias"))
+    return bytes(model.SerializeToString())
+
+
+def test_inspect_tells_what_the_manifest_holds(bundle: Bundle, run: Run) -> None:
     measured = Accuracy(
         precision="fp32",
         backend="onnxruntime",
@@ -21,14 +48,19 @@ def test_inspect_tells_what_the_manifest_holds(write_tiny: Write, run: Run) -> N
         videos=2,
         ccc={"valence": Interval(value=0.5, low=0.4, high=0.6), "arousal": Interval(value=0.25)},
     )
-    bundle = write_tiny(accuracy=[measured])
+    bundle = update_bundle(
+        bundle,
+        graphs=[GraphDraft("fusion", "fp32", content(bundle, "fusion"), OPSET, parity_max_abs=1e-6)],
+        accuracy=[measured],
+    )
     ran = run("inspect", bundle.path)
     assert ran.code == 0
     for word in (
         bundle.fingerprint,
         "Apache-2.0",
         "25 steps a second",
-        "0.01 s at 16000 Hz, from the step on → 4 features",
+        "1 frame of 16 px (from 20 px) → 3 features",
+        "0.1 s at 16000 Hz, from the step on → 2 features",
         "graphs/fusion.fp32.onnx",
         "1.0e-06",
         "valence 0.500 [0.400, 0.600]",
@@ -38,16 +70,15 @@ def test_inspect_tells_what_the_manifest_holds(write_tiny: Write, run: Run) -> N
         assert word in ran.out
 
 
-def test_inspect_says_so_when_accuracy_was_not_measured(write_tiny: Write, run: Run) -> None:
-    assert "not measured" in run("inspect", write_tiny().path).out
+def test_inspect_says_so_when_accuracy_was_not_measured(bundle: Bundle, run: Run) -> None:
+    assert "not measured" in run("inspect", bundle.path).out
 
 
-def test_inspect_json_is_the_manifest_and_the_fingerprint(write_tiny: Write, run: Run) -> None:
-    bundle = write_tiny()
+def test_inspect_json_is_the_manifest_and_the_fingerprint(bundle: Bundle, run: Run) -> None:
     record = json.loads(run("inspect", bundle.path, "--json").out)
     assert record["fingerprint"] == bundle.fingerprint
     assert record["manifest"] == json.loads((bundle.path / "manifest.json").read_text())
-    assert record["precisions"] == {"fp32": {"audio": "fp32", "fusion": "fp32"}}
+    assert record["precisions"] == {"fp32": {"video": "fp32", "audio": "fp32", "fusion": "fp32"}}
 
 
 @pytest.mark.parametrize("verb", ["inspect", "verify", "build"])
@@ -58,45 +89,48 @@ def test_a_path_that_is_no_bundle_is_an_error_with_a_fix(verb: str, run: Run) ->
     assert "fix:" in ran.err
 
 
-def test_verify_runs_every_graph(write_tiny: Write, run: Run) -> None:
-    bundle = write_tiny(
-        more=[
-            GraphDraft("audio", "int8", audio_graph(scale=0.2), OPSET, "cpu"),  # no plan names it
+def test_verify_runs_every_graph(bundle: Bundle, run: Run) -> None:
+    bundle = update_bundle(
+        bundle,
+        graphs=[
+            GraphDraft("audio", "int8", content(bundle, "audio"), OPSET, "cpu"),  # no plan names it
             GraphDraft("audio", "int8", b"not for this machine", OPSET, "tensorrt"),
-        ]
+        ],
     )
     ran = run("verify", bundle.path)
     assert (ran.code, ran.err) == (0, "")
-    assert "runs        graphs/audio.fp32.onnx" in ran.out
-    assert "runs        graphs/audio.int8.cpu.onnx" in ran.out
-    assert "runs        graphs/fusion.fp32.onnx" in ran.out
+    for file in ("video.fp32", "audio.fp32", "fusion.fp32", "audio.int8.cpu"):
+        assert f"runs        graphs/{file}.onnx" in ran.out
     assert "graphs/audio.int8.tensorrt.onnx (audio int8, for TensorRT: not run here)" in ran.out
     assert f"is intact: fingerprint {bundle.fingerprint}" in ran.out
 
 
-def test_verify_finds_a_changed_byte(write_tiny: Write, run: Run) -> None:
-    path = write_tiny().path / "graphs" / "fusion.fp32.onnx"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    ran = run("verify", path.parent.parent)
+def test_verify_finds_a_changed_byte(bundle: Bundle, run: Run) -> None:
+    path = bundle.path / "graphs" / "fusion.fp32.onnx"
+    changed = bytearray(path.read_bytes())
+    changed[-1] ^= 1
+    path.write_bytes(changed)
+    ran = run("verify", bundle.path)
     assert ran.code == 1
     assert "graphs/fusion.fp32.onnx" in ran.err
     assert "SHA-256" in ran.err
 
 
 @pytest.mark.parametrize(
-    ("fusion", "reason"),
+    ("spoilt", "reason"),
     [
-        (b"these bytes are no graph", "cannot run this graph"),
-        (fusion_graph(batch=1), "fusion"),
-        (fusion_graph(scale=float("nan")), "not finite"),
-        (audio_graph(), "as the manifest declares"),
+        (lambda _: b"these bytes are no graph", "cannot run this graph"),
+        (with_frozen_batch, "invalid dimensions"),
+        (lambda graph: with_bias(graph, float("nan")), "not finite"),
+        (lambda graph: graph.replace(b"estimates", b"something"), "as the manifest declares"),
     ],
-    ids=["no graph", "frozen batch", "not finite", "another stage's graph"],
+    ids=["no graph", "frozen batch", "not finite", "another output"],
 )
-def test_verify_finds_graphs_that_do_not_do_their_work(fusion: bytes, reason: str, write_tiny: Write, run: Run) -> None:
-    ran = run("verify", write_tiny(fusion=fusion).path)
+def test_verify_finds_graphs_that_do_not_do_their_work(
+    spoilt: Callable[[bytes], bytes], reason: str, bundle: Bundle, run: Run
+) -> None:
+    fusion = GraphDraft("fusion", "fp32", spoilt(content(bundle, "fusion")), OPSET)
+    ran = run("verify", update_bundle(bundle, graphs=[fusion]).path)
     assert ran.code == 1
     assert "is whole, but not every graph runs" in ran.err
     assert "graphs/fusion.fp32.onnx" in ran.err
@@ -104,15 +138,16 @@ def test_verify_finds_graphs_that_do_not_do_their_work(fusion: bytes, reason: st
     assert "runs        graphs/audio.fp32.onnx" in ran.out
 
 
-def test_build_says_what_was_taken_and_that_nothing_is_cached(write_tiny: Write, run: Run) -> None:
-    bundle = write_tiny(
-        more=[GraphDraft("audio", "int8", audio_graph(scale=0.2), OPSET, "cpu")],
+def test_build_says_what_was_taken_and_that_nothing_is_cached(bundle: Bundle, run: Run) -> None:
+    bundle = update_bundle(
+        bundle,
+        graphs=[GraphDraft("audio", "int8", content(bundle, "audio"), OPSET, "cpu")],
         plans={"int8": {"audio": "int8"}},
     )
     before = sorted(bundle.path.rglob("*"))
     ran = run("build", bundle.path, "--precision", "int8", "--threads", "1")
     assert (ran.code, ran.err) == (0, "")
-    audio, fusion, last = ran.out.splitlines()
+    _, audio, fusion, last = ran.out.splitlines()
     assert audio.split()[:3] == ["audio", "int8", "graphs/audio.int8.cpu.onnx"]
     assert fusion.split()[:3] == ["fusion", "fp32", "graphs/fusion.fp32.onnx"]
     assert "1 threads" in audio
@@ -120,8 +155,7 @@ def test_build_says_what_was_taken_and_that_nothing_is_cached(write_tiny: Write,
     assert sorted(bundle.path.rglob("*")) == before
 
 
-def test_build_refuses_what_this_version_cannot_make(write_tiny: Write, run: Run) -> None:
-    bundle = write_tiny()
+def test_build_refuses_what_this_version_cannot_make(bundle: Bundle, run: Run) -> None:
     ran = run("build", bundle.path, "--backend", "tensorrt")
     assert ran.code == 1
     assert "TensorRT engines are not built by this version" in ran.err
