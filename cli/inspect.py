@@ -100,16 +100,21 @@ def _contract(bundle: Bundle) -> Iterator[tuple[str, ...]]:
 
 
 def _graphs(bundle: Bundle) -> Rows:
-    rows: Rows = [("stage", "precision", "target", "MB", "opset", "parity", "file", "sha256")]
+    rows: Rows = [("stage", "precision", "target", "size", "opset", "parity", "file", "sha256")]
     for g in bundle.manifest.graphs:
         parity = "" if g.parity_max_abs is None else f"{g.parity_max_abs:.1e}"
-        size = f"{g.size_bytes / 1e6:.2f}"
-        rows.append((g.stage, g.precision, g.target, size, str(g.opset), parity, g.file, g.sha256[:12], g.note))
+        rows.append(
+            (g.stage, g.precision, g.target, _size(g.size_bytes), str(g.opset), parity, g.file, g.sha256[:12], g.note)
+        )
     rows += [
-        ("", "", "", f"{a.size_bytes / 1e6:.2f}", "", "", a.file, a.sha256[:12], name)
+        ("", "", "", _size(a.size_bytes), "", "", a.file, a.sha256[:12], name)
         for name, a in bundle.manifest.attachments.items()
     ]
     return rows
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 def _plans(bundle: Bundle) -> Iterator[tuple[str, ...]]:
