@@ -24,6 +24,11 @@ RATE_HZ = 25.0
 TRUTH_GAIN = 0.57
 TRUTH_TIMESCALES_S = (0.5, 1.3, 3.6)
 TRUTH_WEIGHTS = (0.2, 0.4, 0.4)  # shares of the variance
+TRUTH_OFFSET = 0.35  # standard deviation, in z, of a clip's own mean
+
+# Over a path of at least BALANCED_S the errors are exactly uncorrelated with the truth, of zero mean and of their
+# stated size, so that a corpus of a dozen clips already has the ceilings stated here and not some lucky other ones.
+BALANCED_S = 24.0
 
 # The errors, as standard deviations (valence, arousal); half-correlation 1.5 ... 4 s; the bias is constant per
 # identity. With k = error variance / truth variance the best linear reading has CCC 2 / (2 + k): 0.80 for k = 0.5,
@@ -73,18 +78,35 @@ class AffectPath:
 def _truth(rng: np.random.Generator, steps: int) -> Floats:
     parts = zip(TRUTH_TIMESCALES_S, TRUTH_WEIGHTS, strict=True)
     z = sum((np.sqrt(weight) * slow_noise(rng, steps, scale) for scale, weight in parts), np.zeros(steps))
+    z = np.sqrt(1 - TRUTH_OFFSET**2) * (z - z.mean()) / z.std() + TRUTH_OFFSET * rng.standard_normal()
     return np.tanh(TRUTH_GAIN * z)
 
 
+def _balance(errors: Sequence[Floats], against: Sequence[Floats]) -> list[Floats]:
+    """The errors made uncorrelated with `against` and with each other, zero mean, unit variance."""
+    known = [np.ones_like(errors[0])]
+    balanced = []
+    for column in (*against, *errors):
+        rest = column.copy()
+        for other in known:
+            rest -= other * (rest @ other) / (other @ other)
+        known.append(rest)
+        balanced.append(rest / rest.std())
+    return balanced[len(against) :]
+
+
 def make_path(rng: np.random.Generator, steps: int) -> AffectPath:
+    """A path of `steps`; one shorter than `BALANCED_S` is the beginning of one that long."""
+    wanted, steps = steps, max(steps, round(BALANCED_S * RATE_HZ))
     truth = np.stack([_truth(rng, steps) for _ in range(2)], axis=1)
     face, voice = truth.copy(), truth.copy()
     for axis in range(2):
-        own, other = (slow_noise(rng, steps, rng.uniform(*ERROR_TIMESCALE_S)) for _ in range(2))
+        drawn = [slow_noise(rng, steps, rng.uniform(*ERROR_TIMESCALE_S)) for _ in range(2)]
+        own, other = _balance(drawn, [truth[:, 0], truth[:, 1]])
         opposed = REGULATION * own + np.sqrt(1 - REGULATION**2) * other
         face[:, axis] += FACE_ERROR[axis] * own + BIAS * rng.standard_normal()
         voice[:, axis] += VOICE_ERROR[axis] * opposed + BIAS * rng.standard_normal()
-    return AffectPath(truth, face, voice)
+    return AffectPath(truth[:wanted], face[:wanted], voice[:wanted])
 
 
 Shown = Literal["face", "voice", "both"]
