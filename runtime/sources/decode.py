@@ -13,12 +13,19 @@ from affectrt.bundle.errors import AffectError, MediaError, MissingDependency
 
 from .base import StreamName, VideoWish
 from .gst import APT_LINE, gst, running_time_s
-from .messages import DECODERS_LINE, error_from_message, missing_decoder_from_message, sentence_from_message
+from .messages import (
+    DECODERS_LINE,
+    error_from_message,
+    missing_decoder_from_message,
+    no_streams,
+    sentence_from_message,
+)
 
 __all__ = ["DecodePipeline"]
 
 _SLICE_NS = 100_000_000
 _MAX_WARNINGS = 20
+_SILENT_SLICES = 3
 
 
 def _video_branch(wish: VideoWish) -> str:
@@ -82,12 +89,32 @@ class DecodePipeline:
         self._pipeline.add(self._decoder)
         self._pipeline.set_state(lib.State.PLAYING)
         deadline = time.monotonic() + timeout_s
+        silent_slices = 0
         while not self._complete:
             if time.monotonic() > deadline:
                 raise MediaError(f"{self._name} gave neither audio nor video within {timeout_s:.0f} s of opening")
             fatal = self.poll(wait=True)
             if fatal is not None and not self._complete:
                 raise error_from_message(fatal, self._name, [text for _, text in self.missing])
+            silent_slices = silent_slices + 1 if not self._complete and self._gave_up() else 0
+            if silent_slices > _SILENT_SLICES:
+                raise no_streams(self._name)
+
+    def _gave_up(self) -> bool:
+        """Whether a demuxer has stopped reading without having found a stream.
+
+        It says so in a message, but decodebin loses messages that come while it starts that very demuxer.
+        """
+        lib = gst()
+        elements = self._decoder.iterate_recurse()
+        result, element = elements.next()
+        while result == lib.IteratorResult.OK:
+            pad = element.get_static_pad("sink")
+            demuxes = "Demux" in element.get_factory().get_metadata("klass")
+            if demuxes and element.numsrcpads == 0 and pad is not None:
+                return bool(pad.get_task_state() == lib.TaskState.PAUSED)
+            result, element = elements.next()
+        return False
 
     def poll(self, *, wait: bool = False) -> Any:
         """Read what GStreamer has said since the last call; returns the first fatal message if there is one.

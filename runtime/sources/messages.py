@@ -9,7 +9,14 @@ from affectrt.bundle.errors import AffectError, MediaError, MissingDependency
 
 from .gst import gst
 
-__all__ = ["DECODERS_LINE", "error_from_message", "missing_decoder_from_message", "no_decoder", "sentence_from_message"]
+__all__ = [
+    "DECODERS_LINE",
+    "error_from_message",
+    "missing_decoder_from_message",
+    "no_decoder",
+    "no_streams",
+    "sentence_from_message",
+]
 
 # libav decodes H.264, H.265, AAC, MPEG-2, MPEG-4 and much more; bad holds the rest that is free.
 DECODERS_LINE = "sudo apt install gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav"
@@ -34,12 +41,16 @@ def error_from_message(message: Any, name: str, missing: Sequence[str]) -> Affec
             fix=f"look at it with: file {name}",
         )
     if kind == (_STREAM, _DEMUX):
-        return MediaError(
-            f"{name} has no playable streams; an MP4 that was cut off before its index was written looks like this",
-            expected="a whole media file",
-            fix="copy it again from where it came from; record to MKV or fragmented MP4, which survive a cut",
-        )
+        return no_streams(name)
     return MediaError(f"{name} cannot be read: {error.message}", expected="a media file such as MP4, MKV, WebM or WAV")
+
+
+def no_streams(name: str) -> MediaError:
+    return MediaError(
+        f"{name} has no playable streams; an MP4 that was cut off before its index was written looks like this",
+        expected="a whole media file",
+        fix="copy it again from where it came from; record to MKV or fragmented MP4, which survive a cut",
+    )
 
 
 def no_decoder(name: str, missing: Sequence[str]) -> MissingDependency:
