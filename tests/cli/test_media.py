@@ -1,0 +1,43 @@
+"""Which files a folder means, and that the videos of a test split are never among them."""
+
+from pathlib import Path
+
+import pytest
+
+from affectrt.bundle import UsageError
+from affectrt.cli.media import media_from_paths
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_a_folder_gives_its_media_sorted_and_a_file_gives_itself(tmp_path: Path) -> None:
+    touch(tmp_path / "d/b.mp4", tmp_path / "d/sub/a.MKV", tmp_path / "d/notes.txt", tmp_path / "odd.bin")
+    found = media_from_paths([tmp_path / "odd.bin", tmp_path / "d", tmp_path / "d/b.mp4"])
+    assert found == [tmp_path / "odd.bin", tmp_path / "d/b.mp4", tmp_path / "d/sub/a.MKV"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("6th_ABAW_Annotations/VA/train", "6th_ABAW_Annotations/VA/test"),
+        (
+            "ABAW_Annotations/VA_Estimation_Challenge/Train_Set",
+            "ABAW_Annotations/VA_Estimation_Challenge/Validation_Set",
+        ),
+    ],
+)
+def test_of_a_corpus_only_the_training_split_is_taken(tmp_path: Path, train: str, test: str) -> None:
+    touch(tmp_path / "raw_videos/seen.mp4", tmp_path / "raw_videos/held-out.mp4")
+    touch(tmp_path / train / "seen.txt", tmp_path / test / "held-out.txt")
+    assert media_from_paths([tmp_path]) == [tmp_path / "raw_videos/seen.mp4"]
+
+
+def test_what_is_not_there_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        media_from_paths([tmp_path / "nothing"])
+    with pytest.raises(UsageError, match="no media files"):
+        media_from_paths([tmp_path])
