@@ -127,10 +127,14 @@ class RcmaConfig:
 
     def _problems(self) -> list[str]:
         """Every rule that is broken, in the order of the fields."""
-        found = _names("modalities", self.modalities, MODALITIES) + _names("outputs", self.outputs, OUTPUTS)
+        modalities = _names("modalities", self.modalities, MODALITIES)
+        found = modalities + _names("outputs", self.outputs, OUTPUTS)
         found += _number("step_hz", self.step_hz, 1e-3, 1000.0)
-        found += _integer("window_steps", self.window_steps, MAX_STEPS)
-        found += _integer("default_hop_steps", self.default_hop_steps, MAX_STEPS)
+        steps = _integer("window_steps", self.window_steps, MAX_STEPS)
+        steps += _integer("default_hop_steps", self.default_hop_steps, MAX_STEPS)
+        if not steps and self.default_hop_steps > self.window_steps:
+            steps = [f"default_hop_steps {self.default_hop_steps} skips steps: a window has {self.window_steps}"]
+        found += steps
         sides = _integer("resize_px", self.resize_px, MAX_PX, low=8) + _integer("crop_px", self.crop_px, MAX_PX, low=8)
         if not sides and self.crop_px > self.resize_px:
             sides = [f"crop_px {self.crop_px} is larger than resize_px {self.resize_px}, from which it is cut"]
@@ -149,7 +153,7 @@ class RcmaConfig:
         for name in ("ir_dropout", "tcn_dropout", "attention_dropout"):
             found += _number(name, getattr(self, name), 0.0, 0.95)
         found += _choice("attention", self.attention, FORMS) + _choice("head", self.head, HEADS)
-        if self.attention == "others-projected" and len(self.modalities) == 1:
+        if not modalities and self.attention == "others-projected" and len(self.modalities) == 1:
             found.append(
                 f"attention 'others-projected' needs another modality than {self.modalities[0]!r} to attend to; "
                 "take 'all-raw' or name two modalities"
