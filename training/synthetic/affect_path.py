@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..metrics import ccc
+
 __all__ = ["RATE_HZ", "AffectPath", "ideal_ccc", "make_path", "slow_noise"]
 
 Floats = npt.NDArray[np.float64]
@@ -72,14 +74,17 @@ class AffectPath:
 
     @property
     def steps(self) -> int:
-        return self.truth.shape[0]
+        return len(self.truth)
 
 
 def _truth(rng: np.random.Generator, steps: int) -> Floats:
     parts = zip(TRUTH_TIMESCALES_S, TRUTH_WEIGHTS, strict=True)
-    z = sum((np.sqrt(weight) * slow_noise(rng, steps, scale) for scale, weight in parts), np.zeros(steps))
+    z = np.zeros(steps)
+    for scale, weight in parts:
+        z += np.sqrt(weight) * slow_noise(rng, steps, scale)
     z = np.sqrt(1 - TRUTH_OFFSET**2) * (z - z.mean()) / z.std() + TRUTH_OFFSET * rng.standard_normal()
-    return np.tanh(TRUTH_GAIN * z)
+    truth: Floats = np.tanh(TRUTH_GAIN * z)
+    return truth
 
 
 def _balance(errors: Sequence[Floats], against: Sequence[Floats]) -> list[Floats]:
@@ -121,11 +126,6 @@ def _features(path: AffectPath, shown: Shown, context_s: float) -> Floats:
     return np.hstack([*columns, np.ones((path.steps, 1))])
 
 
-def _ccc(x: Floats, y: Floats) -> float:
-    covariance = np.mean((x - x.mean()) * (y - y.mean()))
-    return float(2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
-
-
 def ideal_ccc(
     fit: Sequence[AffectPath], held_out: Sequence[AffectPath], *, context_s: float = 0.0
 ) -> dict[Shown, tuple[float, float]]:
@@ -142,5 +142,5 @@ def ideal_ccc(
         rows = np.vstack([_features(path, shown, context_s) for path in fit])
         weights = np.linalg.lstsq(rows, truth, rcond=None)[0]
         read = np.vstack([_features(path, shown, context_s) for path in held_out]) @ weights
-        ceilings[shown] = (_ccc(read[:, 0], target[:, 0]), _ccc(read[:, 1], target[:, 1]))
+        ceilings[shown] = (ccc(read[:, 0], target[:, 0]), ccc(read[:, 1], target[:, 1]))
     return ceilings

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from affectrt.bundle.errors import UsageError
 
-from .affect_path import BIAS, FACE_ERROR, REGULATION, VOICE_ERROR, AffectPath, ideal_ccc
+from .affect_path import BIAS, FACE_ERROR, RATE_HZ, REGULATION, VOICE_ERROR, AffectPath, ideal_ccc
 from .clip import clip_path, make_clip
 from .encode import write_clip
 from .identity import make_identity
@@ -34,6 +34,7 @@ __all__ = ["GENERATOR_VERSION", "make_corpus"]
 GENERATOR_VERSION = 1  # raise it with every change that makes other pictures, sound or truth from the same seed
 FORMAT = "affectrt-synthetic-corpus/1"
 MANIFEST, UNFINISHED = "corpus.json", ".corpus-unfinished.json"
+MEDIA, ANNOTATIONS = "raw_videos", "6th_ABAW_Annotations/VA"
 SPLIT_FOLDERS = {"train": "train", "validation": "validate", "test": "test"}
 
 
@@ -94,23 +95,29 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         raise UsageError(
             f"{path} cannot be read: {error}", fix=f"remove {path.parent} and make the corpus again"
         ) from error
-    return record if isinstance(record, dict) else {}
+    if not isinstance(record, dict) or not isinstance(record.get("clips"), list):
+        raise UsageError(f"{path} is not a corpus's record", fix=f"remove {path.parent} and make the corpus again")
+    return record
 
 
 def _annotation(truth: npt.NDArray[np.float32]) -> str:
     return "valence,arousal\n" + "".join(f"{valence:.6f},{arousal:.6f}\n" for valence, arousal in truth)
 
 
-def _intact(root: Path, clip: dict[str, Any]) -> bool:
-    return all((root / path).is_file() and _sha256(root / path) == digest for path, digest in clip["sha256"].items())
+def _intact(root: Path, clip: Any) -> bool:
+    try:
+        files = clip["sha256"].items()
+        return all((root / path).is_file() and _sha256(root / path) == digest for path, digest in files)
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def _make_clip_files(root: Path, parameters: _Parameters, index: int, split: str, name: str) -> dict[str, Any]:
     identity = make_identity(parameters.seed, index)
     clip_seed = _clip_seed(parameters, index)
     clip = make_clip(identity, clip_seed, seconds=parameters.seconds, size_px=parameters.size_px)
-    media = Path("raw_videos") / f"{name}.mp4"
-    annotation = Path("6th_ABAW_Annotations") / "VA" / SPLIT_FOLDERS[split] / f"{name}.txt"
+    media = Path(MEDIA) / f"{name}.mp4"
+    annotation = Path(ANNOTATIONS) / SPLIT_FOLDERS[split] / f"{name}.txt"
     write_clip(root / media, clip.frames(), fps=clip.fps, samples=clip.samples, sample_rate_hz=clip.sample_rate_hz)
     _write_text(root / annotation, _annotation(clip.truth))
     return {
@@ -136,6 +143,7 @@ def _about(parameters: _Parameters) -> dict[str, Any]:
         "description": "Drawn faces and synthetic voices. No person was recorded. It shows that a pipeline works, "
         "never how well a model reads people.",
         "licence": "CC0-1.0",
+        "label_hz": RATE_HZ,
         "labels": "VA/test holds the test labels too, unlike the real release of Aff-Wild2.",
         "errors": {
             "order": ["valence", "arousal"],
@@ -203,6 +211,12 @@ def make_corpus(
     parameters = _Parameters(GENERATOR_VERSION, seed, train, validation, test, float(seconds), size_px)
     _check(parameters)
     found = _read_record(root / MANIFEST) or _read_record(root / UNFINISHED) or {}
+    if not found and root.is_dir() and any(root.iterdir()):
+        raise UsageError(
+            f"{root} holds something that is not a made-up corpus",
+            expected="a new or empty folder",
+            fix="choose another folder",
+        )
     if found and found.get("parameters") != asdict(parameters):
         raise UsageError(
             f"{root} already holds another corpus: {found.get('parameters')}",
@@ -214,7 +228,10 @@ def make_corpus(
     if (root / MANIFEST).is_file() and len(done) == len(planned):
         return root / MANIFEST
 
+    for stale in (root / MEDIA).glob(".*.mp4"):  # what a killed run left
+        stale.unlink()
     record: dict[str, Any] = {"format": FORMAT, "parameters": asdict(parameters)}
+    _write_text(root / UNFINISHED, json.dumps({**record, "clips": list(done.values())}))
     with _bar(len(planned), progress) as advance:
         for index, split, name in planned:
             if name not in done:

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from affectrt.bundle.errors import MediaError, MissingDependency, UsageError
+
+from .mp4 import forget_creation_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,9 +119,10 @@ def _need(gst: Any, element: str, package: str) -> None:
 class _Writer:
     """A running pipeline that never blocks for ever: every wait also watches the bus and the clock."""
 
-    def __init__(self, gst: Any, description: str) -> None:
+    def __init__(self, gst: Any, description: str, part: Path) -> None:
         self.gst = gst
         self.pipeline = gst.parse_launch(description)
+        self.pipeline.get_by_name("file").set_property("location", str(part))
         self.bus = self.pipeline.get_bus()
 
     def __enter__(self) -> _Writer:
@@ -134,11 +138,8 @@ class _Writer:
         if message is not None and message.type == self.gst.MessageType.ERROR:
             error, detail = message.parse_error()
             where = message.src.get_name() if message.src else "GStreamer"
-            raise MediaError(
-                f"encoding failed in {where}: {error.message}",
-                expected=None,
-                fix=(detail or "").splitlines()[-1] or None,
-            )
+            last = (detail or "").strip().rpartition("\n")[2]
+            raise MediaError(f"encoding failed in {where}: {error.message} ({last})")
         return until_end and message is not None
 
     def push(self, source: str, data: bytes, pts_ns: int, duration_ns: int) -> None:
@@ -175,8 +176,13 @@ def _timed(frames: Iterable[Image], fps: float, pts_s: Sequence[float] | None) -
     if any(b <= a for a, b in pairwise(times)) or (times and times[0] < 0):
         raise UsageError("the pictures' times must start at 0 or later and increase", expected="pts_s in seconds")
     ends = [*times[1:], (times[-1] if times else 0) + round(1e9 / fps)]
-    for frame, begin, end in zip(frames, times, ends, strict=True):
-        yield frame, begin, end - begin
+    given = 0
+    for given, frame in enumerate(frames, 1):
+        if given > len(times):
+            break
+        yield frame, times[given - 1], ends[given - 1] - times[given - 1]
+    if given != len(times):
+        raise UsageError(f"{len(times)} times do not fit the pictures", expected="one time per picture")
 
 
 def _check_frame(frame: Image, shape: tuple[int, ...], even: bool) -> None:
@@ -193,12 +199,11 @@ def _check_frame(frame: Image, shape: tuple[int, ...], even: bool) -> None:
 
 
 def _description(
-    gst: Any, part: Path, shape: tuple[int, ...] | None, fps_caps: str, sound: _Encoder | None, rate: int
+    gst: Any, suffix: str, shape: tuple[int, ...] | None, fps_caps: str, sound: _Encoder | None, rate: int
 ) -> str:
-    pictures, _, muxer = CONTAINERS[part.suffixes[-1]]
+    pictures, _, muxer = CONTAINERS[suffix]
     _need(gst, muxer, "gstreamer1.0-plugins-good")
-    location = str(part).replace("\\", "\\\\").replace('"', '\\"')
-    lines = [f'{muxer} name=mux ! filesink name=file location="{location}"']
+    lines = [f"{muxer} name=mux ! filesink name=file"]
     deep = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=0"  # so that neither branch can block the other
     if shape is not None:
         encoder = _choose(gst, pictures, "picture")
@@ -239,6 +244,10 @@ def write_clip(
         raise UsageError(f"{path.name}: container {suffix or '(none)'} is not known", expected=", ".join(CONTAINERS))
     if frames is not None and suffix == ".wav":
         raise UsageError(f"{path.name}: a .wav file holds no pictures", fix="write .mp4, or pass no frames")
+    if samples is not None and (samples.ndim != 1 or not np.isfinite(samples).all()):
+        raise UsageError(f"{path.name}: samples of shape {samples.shape}", expected="one channel of finite numbers")
+    if not 0 < fps <= 1000:
+        raise UsageError(f"{path.name}: {fps} pictures a second", expected="more than 0, at most 1000")
     gst = _gst()
     timed = iter(()) if frames is None else _timed(frames, fps, pts_s)
     first = next(timed, None)
@@ -248,12 +257,13 @@ def write_clip(
     if first is not None:
         _check_frame(first[0], first[0].shape, even=True)
     sound = None if samples is None or not samples.size else _choose(gst, CONTAINERS[suffix][1], "sound")
-    rate_caps = "0/1" if pts_s is not None else f"{round(fps * 1001)}/1001" if fps % 1 else f"{round(fps)}/1"
+    rate = Fraction(0 if pts_s is not None else fps).limit_denominator(1001)  # 0/1 says "variable"
+    description = _description(gst, suffix, shape, f"{rate.numerator}/{rate.denominator}", sound, sample_rate_hz)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}{suffix}")
     try:
-        with _Writer(gst, _description(gst, part, shape, rate_caps, sound, sample_rate_hz)) as writer:
+        with _Writer(gst, description, part) as writer:
             pieces = (
                 _sound_pieces(samples, sample_rate_hz, sound, suffix) if samples is not None and sound else iter(())
             )
@@ -268,6 +278,8 @@ def write_clip(
                     writer.push("sound", *piece)
                     piece = next(pieces, None)
             writer.finish([name for name, used in (("pictures", shape), ("sound", sound)) if used is not None])
+        if suffix == ".mp4":
+            forget_creation_time(part)
         part.replace(path)
     finally:
         with contextlib.suppress(FileNotFoundError):

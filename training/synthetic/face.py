@@ -239,4 +239,5 @@ def draw_face(identity: FaceIdentity, state: FaceState, size_px: int) -> Image:
     picture *= state.light
     x, y = (int(at * (TILE - 1) * size_px) for at in state.noise_at)
     picture += _noise_tile(identity, size_px)[y : y + size_px, x : x + size_px]
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    image: Image = np.clip(picture, 0, 255).astype(np.uint8)
+    return image

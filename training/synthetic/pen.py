@@ -50,7 +50,8 @@ class Pen:
         placed = points @ self._turn
         placed += out[:, None] * self._stand_out
         placed += self._origin
-        return placed.astype(np.int32)
+        fixed: npt.NDArray[np.int32] = placed.astype(np.int32)
+        return fixed
 
     def fill(self, points: Floats, colour: Colour | int) -> None:
         cv2.fillPoly(self.canvas, [self._place(points)], _scalar(colour), cv2.LINE_AA, FRACTION_BITS)
@@ -70,9 +71,10 @@ class Pen:
 
 
 def _scalar(colour: Colour | int) -> tuple[float, ...]:
-    return (float(colour),) if isinstance(colour, int) else tuple(float(c) for c in colour)
+    return (colour,) if isinstance(colour, int) else colour
 
 
+@lru_cache(maxsize=1024)
 def blend(a: Colour, b: Colour, share: float) -> Colour:
     """`share` 0 gives a, 1 gives b."""
     red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))

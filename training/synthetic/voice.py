@@ -109,7 +109,8 @@ def _glottis(phase: Floats) -> Floats:
     """Derivative of Rosenberg's flow pulse, one per cycle, open for 0.6 of it; unit root mean square over a cycle."""
     t = (phase % 1.0) / 0.6
     pulse = np.where(t < 1, 2 * t - 3 * t**2, 0.0)
-    return (pulse - pulse.mean()) / pulse.std()
+    even: Floats = (pulse - pulse.mean()) / pulse.std()
+    return even
 
 
 def _tract(formants: Floats, scale: Floats, tilt: Floats, ring_db: Floats) -> Floats:
