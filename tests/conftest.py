@@ -3,4 +3,9 @@
 import sys
 from pathlib import Path
 
+from affectrt.runtime.sources.gst import bind_unwinder
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+# Some of them use GStreamer without affectrt; see there why it must not come first.
+bind_unwinder()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from affectrt.bundle.errors import MissingDependency
 
 from ..faces import Frame
 
-__all__ = ["APT_LINE", "FrameCopier", "gst", "mapped", "running_time_s", "samples_of"]
+__all__ = ["APT_LINE", "FrameCopier", "bind_unwinder", "gst", "mapped", "running_time_s", "samples_of"]
 
 # A module or an object of GStreamer: its binding is made at run time, so that there is nothing to check against.
 Gst = Any
@@ -25,12 +26,24 @@ APT_LINE = (
 )
 
 
+def bind_unwinder() -> None:
+    """Keep C++ exceptions alive beside GStreamer; call before `gi` loads it.
+
+    GStreamer brings libunwind into the global scope, whose `_Unwind_Resume` then stands in for libgcc's in every
+    library loaded later. An exception that libgcc began and libunwind resumes ends the process: an error of ONNX
+    Runtime, or the mere import of matplotlib. The first in the scope wins, so libgcc must be there first.
+    """
+    with suppress(OSError):  # a system without libgcc has no such mixture
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+
+
 @cache
 def gst() -> Gst:
     """The initialised `Gst` module. MissingDependency names the packages when there is none.
 
     GstApp and GstVideo are imported first: elements made before that lack `try_pull_sample`.
     """
+    bind_unwinder()
     try:
         import gi
 

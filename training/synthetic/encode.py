@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from affectrt.bundle.errors import MediaError, MissingDependency, UsageError
+from affectrt.runtime.sources.gst import bind_unwinder
 
 from .mp4 import forget_creation_time
 
@@ -85,6 +86,7 @@ CONTAINERS: dict[str, tuple[tuple[_Encoder, ...], tuple[_Encoder, ...], str]] = 
 
 
 def _gst() -> Any:
+    bind_unwinder()
     try:
         import gi
 
