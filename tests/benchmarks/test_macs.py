@@ -103,3 +103,29 @@ def test_operators_that_hide_work_are_an_error() -> None:
     node = helper.make_node("Einsum", ["x", "x"], ["y"], equation="ij,kj->ik")
     with pytest.raises(EngineError, match="Einsum"):
         count_macs(graph([node], {"x": ["batch", 4]}, {}, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "macs", "weights"),
+    [
+        ("video", 3.03e9, 37.3e6),  # IR-50 on 40 × 40 px
+        ("audio", 0.864e9 + 0.0193e9, 72.3e6),  # VGGish on one patch, and the transform to its log-mel picture
+    ],
+)
+def test_papers_encoders_cost_what_is_known(stage: str, macs: float, weights: float) -> None:
+    import torch
+
+    from affectrt.bundle import Contract
+    from affectrt.export.graphs import graph_from_module
+    from affectrt.models.rcma import Rcma
+    from affectrt.models.sizes import paper_config
+
+    torch.manual_seed(0)
+    model = Rcma(paper_config(modalities=("video", "audio"))).eval()
+    contract = Contract.model_validate(model.contract())
+    module = model.stage_modules()[stage]
+    content = graph_from_module(module, contract.stage_inputs(stage), contract.stage_output(stage)).SerializeToString()
+    found = count_macs(content)
+    assert found.total == pytest.approx(macs, rel=0.01)
+    assert found.weights == pytest.approx(weights, rel=0.01)

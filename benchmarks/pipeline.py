@@ -1,0 +1,207 @@
+"""The whole pipeline on a file against the bare engines: what everything that is not a network costs.
+
+Three ways to the same estimates, timed in turn within one run, so that a machine that speeds up or slows down does so
+for all of them: the engines alone on batches made beforehand, the session on media in memory, the pipeline on the file.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from affectrt.bundle.contract import Contract
+from affectrt.bundle.manifest import Precision
+from affectrt.bundle.store import Bundle
+from affectrt.runtime.engines import Array, Engine, open_engines
+from affectrt.runtime.run import RunReport, run_bundle
+from affectrt.runtime.session import Request, Session
+from affectrt.runtime.sinks import open_sink
+from affectrt.runtime.sources import AudioChunk, Event, Source, StreamEnd, VideoChunk, open_source
+from affectrt.runtime.sources.memory import MemorySource
+
+__all__ = ["Call", "PipelineResult", "compare_pipeline", "recorded_calls", "seconds_of_session"]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of an engine: its stage and the batch that it is given."""
+
+    stage: str
+    feeds: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """Wall clock of each repeat, in seconds. Opening (bundle, source, engines) is left out of all of them."""
+
+    model: str
+    precision: str
+    batch: int
+    media_s: float
+    steps: int
+    bare: tuple[float, ...]
+    session: tuple[float, ...]
+    pipeline: tuple[float, ...]
+    parts: Mapping[str, float]
+
+    @property
+    def ratio(self) -> float:
+        """Pipeline over bare engines, the median over the repeats: each compares neighbours in time."""
+        return statistics.median(p / b for p, b in zip(self.pipeline, self.bare, strict=True))
+
+    @property
+    def session_ratio(self) -> float:
+        return statistics.median(s / b for s, b in zip(self.session, self.bare, strict=True))
+
+    def times_real_time(self, seconds: Sequence[float]) -> float:
+        return self.media_s / statistics.median(seconds)
+
+    def as_record(self) -> dict[str, object]:
+        """Plain data, for JSON."""
+        return {
+            "model": self.model,
+            "precision": self.precision,
+            "batch": self.batch,
+            "media_s": self.media_s,
+            "steps": self.steps,
+            "bare_s": list(self.bare),
+            "session_s": list(self.session),
+            "pipeline_s": list(self.pipeline),
+            "pipeline_parts_s": dict(self.parts),
+            "pipeline_over_bare": self.ratio,
+            "session_over_bare": self.session_ratio,
+            "times_real_time": self.times_real_time(self.pipeline),
+        }
+
+
+def compare_pipeline(
+    bundle: Bundle,
+    media: str | os.PathLike[str],
+    precision: Precision = "fp32",
+    *,
+    batch: int = 8,
+    repeats: int = 3,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> PipelineResult:
+    """Time bare engines, session and pipeline in turn, `repeats` times after one round to warm up."""
+    contract = bundle.contract
+    events = _events(open_source(media, contract))
+    calls = list(recorded_calls(contract, _in_memory(events), batch))
+    bare: list[float] = []
+    session: list[float] = []
+    reports: list[RunReport] = []
+    with ExitStack() as stack:
+        engines = open_engines(bundle, precision, stack, backend, threads)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="affectrt-bench-")))
+        for repeat in range(repeats + 1):
+            bare.append(_timed(lambda: _run_calls(engines, calls)))
+            memory = _in_memory(events)
+            report = run_bundle(bundle, memory, precision=precision, backend=backend, threads=threads, max_batch=batch)
+            session.append(report.wall_s - report.seconds["open"])
+            sink = open_sink(folder / f"{repeat}.jsonl")
+            source = open_source(media, contract)
+            reports.append(
+                run_bundle(
+                    bundle, source, [sink], precision=precision, backend=backend, threads=threads, max_batch=batch
+                )
+            )
+    reports = reports[1:]
+    walls = [r.wall_s - r.seconds["open"] for r in reports]
+    typical = reports[int(np.argsort(walls)[len(walls) // 2])]
+    return PipelineResult(
+        model=bundle.manifest.name,
+        precision=precision,
+        batch=batch,
+        media_s=typical.estimates / contract.step_hz,
+        steps=typical.estimates,
+        bare=tuple(bare[1:]),
+        session=tuple(session[1:]),
+        pipeline=tuple(walls),
+        parts={part: s for part, s in typical.seconds.items() if part != "open"},
+    )
+
+
+def seconds_of_session(contract: Contract, source: Source) -> float:
+    """Wall clock of session and alignment alone: every request is answered at once with zeros."""
+    return _timed(lambda: list(_drive(contract, source, batch=8)))
+
+
+def recorded_calls(contract: Contract, source: Source, batch: int) -> Iterator[Call]:
+    """The calls that a run makes, in its order: full batches of the encoders, the fusion when it is due."""
+    for requests in _drive(contract, source, batch):
+        feeds = {name: np.stack([r.feeds[name] for r in requests]) for name in requests[0].feeds}
+        yield Call(requests[0].stage, feeds)
+
+
+def _drive(contract: Contract, source: Source, batch: int) -> Iterator[list[Request]]:
+    """Play a source through a session and answer with zeros; yields each batch of requests of one stage."""
+    zeros = {s: np.zeros(contract.stage_output(s).shape, np.float32) for s in contract.stages}
+    with source:
+        session = Session(contract, modalities=source.modalities)
+        for event in (*source, None):
+            if event is None:
+                session.flush()
+            else:
+                _push(session, event)
+            while requests := _due(session.pending(), contract, batch, final=event is None):
+                for stage in contract.stages:
+                    asked = [r for r in requests if r.stage == stage]
+                    for start in range(0, len(asked), batch):
+                        yield asked[start : start + batch]
+                session.resolve(requests, [zeros[r.stage] for r in requests])
+            session.poll()
+
+
+def _push(session: Session, event: Event) -> None:
+    if isinstance(event, VideoChunk):
+        session.push_video(event.frames, event.pts_s)
+    elif isinstance(event, AudioChunk):
+        session.push_audio(event.samples, event.pts_s)
+    elif isinstance(event, StreamEnd):
+        session.end(event.modality)
+
+
+def _due(pending: Sequence[Request], contract: Contract, batch: int, *, final: bool) -> list[Request]:
+    """The rule of a run: an encoder waits for a full batch, the fusion never, and at the end nobody does."""
+    if final:
+        return list(pending)
+    room = Counter(r.stage for r in pending)
+    left = {stage: room[stage] // batch * batch for stage in contract.encoder_stages}
+    due = []
+    for request in pending:
+        if request.stage in left:
+            left[request.stage] -= 1
+            if left[request.stage] < 0:
+                continue
+        due.append(request)
+    return due
+
+
+def _events(source: Source) -> list[Event]:
+    with source:
+        return list(source)
+
+
+def _in_memory(events: Sequence[Event]) -> MemorySource:
+    return MemorySource([e for e in events if not isinstance(e, StreamEnd)])
+
+
+def _run_calls(engines: Mapping[str, Engine], calls: Sequence[Call]) -> None:
+    for call in calls:
+        engines[call.stage].infer(call.feeds)
+
+
+def _timed(action: Callable[[], object]) -> float:
+    began = perf_counter()
+    action()
+    return perf_counter() - began

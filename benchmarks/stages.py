@@ -1,0 +1,109 @@
+"""One stage of a bundle on its own: what a call costs, and how near it comes to what the machine can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from affectrt.bundle.manifest import Precision
+from affectrt.bundle.store import Bundle
+from affectrt.runtime.engines import Array, open_engine
+
+from .macs import count_macs
+from .peak import Peak
+from .timing import Timing, measure
+
+__all__ = ["StageResult", "Work", "stage_feeds", "time_stage"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every row of a stage costs: multiply-accumulates and weights."""
+
+    macs: int
+    weights: int
+
+    @classmethod
+    def of(cls, bundle: Bundle, stage: str) -> Work:
+        """Counted on the FP32 graph: quantising moves the same multiplications to other operators."""
+        counted = count_macs(bundle.read(bundle.graph_for(stage, "fp32")))
+        return cls(counted.total, counted.weights)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """`precision` was asked for, `ran` is what the bundle's plan made of it. `peak`: MAC/s, if it was measured."""
+
+    model: str
+    stage: str
+    precision: str
+    ran: str
+    timing: Timing
+    work: Work | None = None
+    peak: float | None = None
+
+    @property
+    def macs_per_second(self) -> float | None:
+        """At the median, so that one disturbed call does not speak for all."""
+        return None if self.work is None else self.work.macs * self.timing.rows / self.timing.percentile(50)
+
+    @property
+    def share_of_peak(self) -> float | None:
+        return None if self.macs_per_second is None or self.peak is None else self.macs_per_second / self.peak
+
+    def as_record(self) -> dict[str, object]:
+        """Plain data, for JSON."""
+        speed = self.macs_per_second
+        return {
+            "model": self.model,
+            "stage": self.stage,
+            "precision": self.precision,
+            "ran": self.ran,
+            **self.timing.as_record(),
+            "macs_per_row": None if self.work is None else self.work.macs,
+            "weights": None if self.work is None else self.work.weights,
+            "gmac_per_s": None if speed is None else speed / 1e9,
+            "share_of_peak": self.share_of_peak,
+        }
+
+
+def stage_feeds(bundle: Bundle, stage: str, batch: int, *, seed: int = 0) -> Mapping[str, Array]:
+    """Noise in the range of real media: a dense network computes as long on noise as on faces."""
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, Array] = {}
+    for tensor in bundle.contract.stage_inputs(stage):
+        shape = (batch, *tensor.shape)
+        if tensor.dtype == "uint8":
+            feeds[tensor.name] = rng.integers(0, 256, shape, dtype=np.uint8)
+        else:
+            scale = 0.1 if stage in bundle.contract.encoder_stages else 1.0
+            feeds[tensor.name] = (scale * rng.standard_normal(shape)).astype(tensor.dtype)
+    return feeds
+
+
+def time_stage(
+    bundle: Bundle,
+    stage: str,
+    precision: Precision,
+    batch: int,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    iterations: int = 50,
+    duration_s: float = 0.0,
+    warmup_s: float = 0.2,
+    peak: Peak | None = None,
+) -> StageResult:
+    """Open the stage's engine and time single calls of one batch size. With `peak`, its work is counted too."""
+    ran = bundle.plan(precision)[stage]
+    feeds = stage_feeds(bundle, stage, batch)
+    with open_engine(bundle, stage, precision, backend, threads) as engine:
+        timing = measure(
+            lambda: engine.infer(feeds), rows=batch, iterations=iterations, duration_s=duration_s, warmup_s=warmup_s
+        )
+    work = None if peak is None else Work.of(bundle, stage)
+    return StageResult(
+        bundle.manifest.name, stage, precision, ran, timing, work, None if peak is None else peak.of(ran)
+    )

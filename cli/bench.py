@@ -1,0 +1,152 @@
+"""`affectrt bench [X.affect]`: latency and throughput of a bundle's stages, and of the whole pipeline on a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from affectrt.bundle.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affectrt.bundle import Bundle, Precision
+
+__all__ = ["bench"]
+
+
+def bench(
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A bundle directory, NAME.affect. Without one: the whole suite on the demo's and the paper's size.",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or all that the bundle has.")] = "all",
+    iterations: Annotated[int, typer.Option(min=1, help="Calls to time, at least.")] = 50,
+    duration: Annotated[float, typer.Option(min=0, help="Seconds to time, at least.")] = 1.0,
+    warmup: Annotated[int, typer.Option(min=0, help="Milliseconds of calls before timing.")] = 200,
+    percentile: Annotated[str, typer.Option(help="Percentiles of latency, separated by commas.")] = "50,90,99",
+    batch: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,8",
+    source: Annotated[Path | None, typer.Option(help="A media file: time the whole pipeline on it too.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of the whole pipeline.")] = 3,
+    backend: Annotated[str, typer.Option(help="auto or onnxruntime.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: the cores this process may use.")] = None,
+    peak: Annotated[
+        bool, typer.Option(help="Measure the machine's matrix peak and hold each stage to it; needs onnx.")
+    ] = True,
+    json: Annotated[Path | None, typer.Option(help="Write the results to this file, or into this folder.")] = None,
+    cache: Annotated[Path, typer.Option(help="Where the suite keeps the bundles that it makes.")] = Path("build/bench"),
+) -> None:
+    """Latency and throughput on this machine.
+
+    Each stage is timed alone; with --source the whole pipeline is timed against the bare engines, in turn. Without a
+    bundle the pytest-benchmark suites run on bundles of the demo's and the papers' size, made for the purpose.
+    """
+    percentiles = _numbers(percentile, "--percentile", 0, 100)
+    batches = [int(size) for size in _numbers(batch, "--batch", 1, 4096)]
+    if bundle is None:
+        raise typer.Exit(_run_suite(cache, repeats, threads, json))
+
+    from rich.console import Console
+
+    from affectrt.benchmarks.machine import machine_facts
+    from affectrt.benchmarks.peak import measure_peak
+    from affectrt.benchmarks.pipeline import compare_pipeline
+    from affectrt.benchmarks.results import BenchResults, print_results, save_results
+    from affectrt.benchmarks.stages import time_stage
+    from affectrt.bundle import open_bundle
+
+    results = BenchResults(machine_facts())
+    opened = open_bundle(bundle)
+    precisions = _precisions(opened, precision)
+    if source is not None and not source.is_file():
+        raise UsageError(
+            f"there is no file {source}", expected="a media file", fix="affectrt bench BUNDLE --source FILE"
+        )
+    results.bundles[opened.manifest.name] = opened.fingerprint
+    messages = Console(stderr=True)
+    with messages.status("measuring the machine's matrix peak") as status:
+        if peak:
+            results.peak = measure_peak(threads=threads)
+        for asked in precisions:
+            for stage in opened.contract.stages:
+                for size in batches:
+                    status.update(f"{stage} {asked}, batch {size}")
+                    results.stages.append(
+                        time_stage(
+                            opened,
+                            stage,
+                            asked,
+                            size,
+                            backend=backend,
+                            threads=threads,
+                            iterations=iterations,
+                            duration_s=duration,
+                            warmup_s=warmup / 1000,
+                            peak=results.peak,
+                        )
+                    )
+        for asked in precisions if source is not None else ():
+            status.update(f"whole pipeline {asked}")
+            results.pipelines.append(
+                compare_pipeline(
+                    opened, str(source), asked, batch=max(batches), repeats=repeats, backend=backend, threads=threads
+                )
+            )
+    print_results(results, Console(), percentiles)
+    if json is not None:
+        typer.echo(f"saved {save_results(results, json)}")
+
+
+def _run_suite(cache: Path, repeats: int, threads: int | None, json: Path | None) -> int:
+    """The pytest-benchmark suites on freshly made or cached bundles; returns pytest's exit code."""
+    import pytest
+
+    import affectrt.benchmarks
+
+    from .bench_bundles import prepare_bundles
+
+    made = prepare_bundles(cache)
+    arguments = [
+        *affectrt.benchmarks.__path__,
+        "--import-mode=importlib",
+        "--override-ini=addopts=",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--benchmark-quiet",
+        "--benchmark-disable-gc",
+        "--benchmark-warmup=on",
+        "--benchmark-warmup-iterations=3",
+        "--benchmark-min-rounds=20",
+        "--benchmark-max-time=1.5",
+        f"--media={made.media}",
+        f"--repeats={repeats}",
+        *(f"--bundle={name}={path}" for name, path in made.bundles.items()),
+    ]
+    if threads is not None:
+        arguments.append(f"--engine-threads={threads}")
+    if json is not None:
+        arguments.append(f"--results={json}")
+    return int(pytest.main(arguments))
+
+
+def _precisions(bundle: Bundle, asked: str) -> Sequence[Precision]:
+    if asked == "all":
+        return bundle.precisions()
+    bundle.plan(asked)  # an unknown one is told with what there is
+    return [p for p in bundle.precisions() if p == asked]
+
+
+def _numbers(text: str, option: str, low: float, high: float) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        values = []
+    if not values or not all(low <= value <= high for value in values):
+        raise UsageError(f"{option} {text!r}", expected=f"numbers from {low:g} to {high:g}, separated by commas")
+    return values
