@@ -1,12 +1,12 @@
 """What went wrong, in the user's words.
 
-    AffectError            found, expected, and the command that mends it; exit code 1
-    ├── UsageError         the command or its arguments are wrong; exit code 2
-    ├── BundleError        a bundle is damaged, incomplete or of another format
-    ├── MediaError         a source cannot be read as audio or video
-    ├── EngineError        a graph cannot be executed on this machine
-    ├── MissingDependency  an optional package is not installed
-    └── ParityError        an exported or quantised graph does not compute what its origin computes
+AffectError            found, expected, and the command that mends it; exit code 1
+├── UsageError         the command or its arguments are wrong; exit code 2
+├── BundleError        a bundle is damaged, incomplete or of another format
+├── MediaError         a source cannot be read as audio or video
+├── EngineError        a graph cannot be executed on this machine
+├── MissingDependency  an optional package is not installed
+└── ParityError        an exported or quantised graph does not compute what its origin computes
 """
 
 from __future__ import annotations
