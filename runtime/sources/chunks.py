@@ -48,13 +48,15 @@ class AudioChunker:
 
     audiorate fills holes, and a cut-off stream up to its announced end, with silence that it flags as GAP. Such
     silence is not audio that was received: it is left out, and so is what the resampler makes of its end.
-    `decoded_s` is the end of the last real sample, `reached_s` also counts what was left out.
+    `decoded_s` is the end of the last real sample, `reached_s` also counts what was left out; `hole` and `hole_s`
+    are the buffers and seconds left out since the last real sample.
     """
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
-        self._after_gap = False
         self._held: AudioChunk | None = None
+        self.hole = 0
+        self.hole_s = 0.0
         self.reached_s = 0.0
         self.decoded_s = 0.0
 
@@ -66,10 +68,11 @@ class AudioChunker:
         lasts = len(samples) / self._rate_hz
         self.reached_s = max(self.reached_s, at + lasts)
         if sample.get_buffer().get_flags() & lib.BufferFlags.GAP:
-            self._after_gap = True
+            self.hole += 1
+            self.hole_s += lasts
             return
         chunk = AudioChunk(samples, at)
-        if self._after_gap and self._held is None and lasts < _RESAMPLER_TAIL_S:
+        if self.hole and self._held is None and lasts < _RESAMPLER_TAIL_S:
             # Either the first real samples after a hole, or the resampler's tail at the end: the next pull tells.
             self._held = chunk
             return
@@ -77,4 +80,4 @@ class AudioChunker:
             if real is not None:
                 self.decoded_s = real.pts_s + len(real.samples) / self._rate_hz
                 yield real
-        self._held, self._after_gap = None, False
+        self._held, self.hole, self.hole_s = None, 0, 0.0

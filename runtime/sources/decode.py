@@ -21,8 +21,9 @@ from .messages import (
     sentence_from_message,
 )
 
-__all__ = ["DecodePipeline"]
+__all__ = ["AUDIO_BUFFERS", "DecodePipeline"]
 
+AUDIO_BUFFERS = 64
 _SLICE_NS = 100_000_000
 _MAX_WARNINGS = 20
 _SILENT_SLICES = 3
@@ -42,16 +43,17 @@ def _video_branch(wish: VideoWish) -> str:
 def _audio_branch(rate_hz: int) -> str:
     return (
         "queue max-size-time=2000000000 max-size-bytes=0 max-size-buffers=0 ! audioconvert ! "
-        "audiorate skip-to-first=true ! audioresample ! "
+        "audiorate name=rate skip-to-first=true ! audioresample ! "
         f"audio/x-raw,format=F32LE,rate={rate_hz},channels=1,layout=interleaved ! "
-        "appsink name=sink sync=false max-buffers=64 drop=false wait-on-eos=false"
+        f"appsink name=sink sync=false max-buffers={AUDIO_BUFFERS} drop=false wait-on-eos=false"
     )
 
 
 class DecodePipeline:
     """Owns the pipeline of one URI. All methods belong to one thread; GStreamer calls `_on_…` from its own.
 
-    `sinks` holds one appsink per wanted stream that is there, complete once `open` returns.
+    `sinks` holds one appsink per wanted stream that is there, complete once `open` returns. `sound_is_over` turns
+    true when the decoder has given its last samples, which are not yet all pulled then.
     """
 
     def __init__(self, uri: str, name: str, video: VideoWish | None, audio_rate_hz: int | None) -> None:
@@ -72,6 +74,7 @@ class DecodePipeline:
         self.missing: list[tuple[str, str]] = []
         self.warnings: list[str] = []
         self.failure: str | None = None
+        self.sound_is_over = False
 
     def open(self, timeout_s: float) -> None:
         """Start, and wait until it is known which streams there are. Raises MediaError or MissingDependency."""
@@ -204,6 +207,12 @@ class DecodePipeline:
             self._callback_error = self._callback_error or error
             return True
 
+    def _on_sound_event(self, _pad: Any, info: Any) -> Any:
+        lib = gst()
+        if info.get_event().type == lib.EventType.EOS:
+            self.sound_is_over = True
+        return lib.PadProbeReturn.OK
+
     def _attach(self, pad: Any) -> None:
         lib = gst()
         caps = pad.get_current_caps() or pad.query_caps(None)
@@ -221,6 +230,9 @@ class DecodePipeline:
             except Exception as error:  # GLib.Error, whose class is known only once gi is loaded
                 raise _no_element(error) from error
             self.sinks[stream] = branch.get_by_name("sink")
+            if stream == "audio":
+                into_rate = branch.get_by_name("rate").get_static_pad("sink")
+                into_rate.add_probe(lib.PadProbeType.EVENT_DOWNSTREAM, self._on_sound_event)
         self._pipeline.add(branch)
         branch.sync_state_with_parent()
         linked = pad.link(branch.get_static_pad("sink"))

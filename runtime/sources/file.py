@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from affectrt.bundle.errors import AffectError, MediaError
 
 from .base import Event, Note, NoteKind, Outcome, StreamEnd, StreamName, VideoWish
 from .chunks import AudioChunker, VideoChunker
 from .container import missing_bytes
-from .decode import DecodePipeline
+from .decode import AUDIO_BUFFERS, DecodePipeline
 from .gst import gst
 from .messages import no_decoder
 
@@ -25,6 +26,8 @@ _PATIENCE_S = 0.5
 # How much of the claimed duration may be missing: codec priming, last frames and rounding of containers.
 _SHORTFALL = 0.05
 _SHORTFALL_S = 0.2
+# Timestamps of damaged files leap by years, and audiorate fills what they leap over, second by second.
+_MAX_HOLE_S = 6 * 3600
 _EXPECTED = "a media file such as MP4, MKV, WebM or WAV"
 
 
@@ -60,6 +63,7 @@ class FileSource:
         self._timeout_s = timeout_s
         self._pipeline: DecodePipeline | None = None
         self._chunkers: dict[StreamName, VideoChunker | AudioChunker] = {}
+        self._lagging: set[StreamName] = set()
         self._outcome = Outcome()
         self._stopped = False
 
@@ -137,30 +141,18 @@ class FileSource:
         if pipeline is None:
             raise RuntimeError("enter the source before reading it: with FileSource(…) as source")
         open_streams = set(self._chunkers)
-        lagging: set[StreamName] = set()
         broken: str | None = None
         progress = time.monotonic()
         while open_streams and not self._stopped:
-            moved = False
             order = sorted(open_streams, key=lambda s: (self._chunkers[s].reached_s, s))
-            for stream in order:
-                hopeless = broken is not None or (stream in lagging and stream != order[-1])
-                sample = pipeline.pull(stream, 0.0 if hopeless else _SLICE_S)
+            pulled = self._pull(pipeline, order, time.monotonic() - progress, hopeless=broken is not None)
+            if pulled is not None:
+                stream, sample = pulled
                 if sample is not None:
-                    lagging.discard(stream)
-                    moved = True
                     yield from self._chunkers[stream].push(sample)
-                elif pipeline.ended(stream):
+                if sample is None or self._only_filling(pipeline, stream):
                     open_streams.discard(stream)
-                    moved = True
                     yield StreamEnd(stream)
-                elif time.monotonic() - progress > _PATIENCE_S:
-                    lagging.add(stream)
-                    continue
-                elif broken is not None or stream in lagging:
-                    continue
-                break
-            if moved:
                 progress = time.monotonic()
             elif broken is not None:
                 break
@@ -173,8 +165,39 @@ class FileSource:
             reasons = "; ".join(note.message for note in self._outcome.notes)
             raise MediaError(f"nothing of {self.path} could be decoded: {reasons}", expected=_EXPECTED)
 
+    def _pull(
+        self, pipeline: DecodePipeline, order: list[StreamName], silent_s: float, *, hopeless: bool
+    ) -> tuple[StreamName, Any] | None:
+        """A stream and its next sample (None: it has ended), or None when nothing came.
+
+        Only the first of `order` is asked, unless it lags. When reading is broken nobody is waited for.
+        """
+        for stream in order:
+            waits = not hopeless and (stream not in self._lagging or stream == order[-1])
+            sample = pipeline.pull(stream, _SLICE_S if waits else 0.0)
+            if sample is not None:
+                self._lagging.discard(stream)
+                return stream, sample
+            if pipeline.ended(stream):
+                return stream, None
+            if silent_s > _PATIENCE_S:
+                self._lagging.add(stream)
+            if not hopeless and stream not in self._lagging:
+                return None
+        return None
+
     def _decoded_s(self) -> float:
         return max(chunker.decoded_s for chunker in self._chunkers.values())
+
+    def _only_filling(self, pipeline: DecodePipeline, stream: StreamName) -> bool:
+        """Whether audiorate is filling up to the announced end: more than all that can wait in line was silence.
+
+        The announced end of a damaged file can be days away.
+        """
+        chunker = self._chunkers[stream]
+        if not isinstance(chunker, AudioChunker) or not pipeline.sound_is_over:
+            return False
+        return chunker.hole > AUDIO_BUFFERS + 8
 
     def _breakage(self, pipeline: DecodePipeline, silent_s: float) -> str | None:
         """Why reading cannot go on, or None."""
@@ -184,6 +207,9 @@ class FileSource:
             return f"reading broke off at {at:.1f} s: {pipeline.failure}"
         if silent_s > self._timeout_s:
             return f"reading stalled at {at:.1f} s: nothing came for {self._timeout_s:.0f} s"
+        audio = self._chunkers.get("audio")
+        if isinstance(audio, AudioChunker) and audio.hole_s > _MAX_HOLE_S:
+            return f"its sound has a hole of more than {_MAX_HOLE_S / 3600:.0f} h"
         if self.duration_s is not None and at > 1.1 * self.duration_s + 10:
             self.duration_s = pipeline.duration_s() or self.duration_s
             if at > 1.1 * self.duration_s + 10:

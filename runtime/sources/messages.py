@@ -47,7 +47,7 @@ def error_from_message(message: Any, name: str, missing: Sequence[str]) -> Affec
 
 def no_streams(name: str) -> MediaError:
     return MediaError(
-        f"{name} has no playable streams; an MP4 that was cut off before its index was written looks like this",
+        f"{name} has no playable streams: it is damaged, or an MP4 that was cut off before its index was written",
         expected="a whole media file",
         fix="copy it again from where it came from; record to MKV or fragmented MP4, which survive a cut",
     )

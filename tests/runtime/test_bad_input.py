@@ -141,6 +141,24 @@ def test_corrupted_bytes_do_not_hang_or_crash(name: str, seed: int, clips: dict[
     assert time.monotonic() - began < 15
 
 
+def test_a_duration_of_weeks_is_not_waited_for(clips: dict[str, Path], tmp_path: Path) -> None:
+    """Left alone, audiorate would fill a damaged announcement with weeks of silence."""
+    content = bytearray(clips["fragmented.mp4"].read_bytes())
+    at = content.find(b"mehd")
+    assert at > 0
+    # ISO/IEC 14496-12, 8.8.2: after type, version and flags the duration of all fragments, 8 bytes in version 1.
+    long = content[at + 4] == 1
+    struct.pack_into(">Q" if long else ">I", content, at + 8, 0x3_0000_0000 if long else 0x7FFF_FFFF)
+    path = tmp_path / "weeks.mp4"
+    path.write_bytes(bytes(content))
+    began = time.monotonic()
+    events, outcome = read(path)
+    assert time.monotonic() - began < 5
+    assert max(outcome.decoded_s.values()) == pytest.approx(4, abs=0.1)
+    assert sum(len(e.samples) for e in events if isinstance(e, AudioChunk)) == pytest.approx(4 * RATE_HZ, rel=0.02)
+    assert outcome.kinds == ("truncated",) and outcome.duration_s is not None and outcome.duration_s > 1e5
+
+
 def test_samples_that_are_not_numbers_become_silence_and_overshoot_is_clipped(tmp_path: Path) -> None:
     samples = np.full(1600, 0.25, np.float32)
     samples[100:200], samples[300:400], samples[500:600] = np.nan, np.inf, -7.0
