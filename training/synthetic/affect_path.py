@@ -42,6 +42,8 @@ ERROR_TIMESCALE_S = (0.9, 2.4)
 BIAS = 0.10
 REGULATION = -0.32
 
+CONTEXT_STRIDE_S = 0.4  # the ideal reading looks at instants so far apart
+
 
 def slow_noise(rng: np.random.Generator, n: int, timescale_s: float, rate_hz: float = RATE_HZ) -> Floats:
     """`n` samples of a stationary, once differentiable Gaussian process of unit variance and zero mean.
@@ -119,8 +121,9 @@ Shown = Literal["face", "voice", "both"]
 
 def _features(path: AffectPath, shown: Shown, context_s: float) -> Floats:
     signal = {"face": path.face, "voice": path.voice, "both": np.hstack([path.face, path.voice])}[shown]
-    reach = round(context_s * RATE_HZ)
-    lags = range(-reach, reach + 1, max(1, round(0.4 * RATE_HZ))) if reach else [0]
+    stride = round(CONTEXT_STRIDE_S * RATE_HZ)
+    reach = round(context_s * RATE_HZ) // stride
+    lags = [lag * stride for lag in range(-reach, reach + 1)]
     index = np.arange(path.steps)
     columns = [signal[np.clip(index + lag, 0, path.steps - 1)] for lag in lags]
     return np.hstack([*columns, np.ones((path.steps, 1))])

@@ -155,7 +155,7 @@ def _about(parameters: _Parameters) -> dict[str, Any]:
     }
     if paths["train"] and paths["test"]:
         about["ideal_ccc"] = {
-            "meaning": "best linear reading (5 instants over 2 s) of exactly what face and voice show, "
+            "meaning": "best linear reading of what face and voice show, 5 instants within 0.8 s of the one asked for, "
             "least squares on train, scored on test; order valence, arousal",
             **ideal_ccc(paths["train"], paths["test"], context_s=1.0),
         }

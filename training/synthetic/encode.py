@@ -12,7 +12,6 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from affectrt.bundle.errors import MediaError, MissingDependency, UsageError
 from affectrt.runtime.sources.gst import bind_unwinder
 
+from .containers import AAC_RATE_HZ, CONTAINERS, Encoder, choose_encoder, need_element
 from .mp4 import forget_creation_time
 
 if TYPE_CHECKING:
@@ -33,56 +33,9 @@ __all__ = ["write_clip"]
 
 Image = npt.NDArray[np.uint8]
 
-KEY_FRAME_EVERY = 25
 STALL_S = 30.0  # a pipeline that accepts or finishes nothing for so long is given up
 QUEUED_BYTES = 8 << 20
 AUDIO_CHUNK_S = 0.1
-AAC_RATE_HZ = 48_000
-
-
-@dataclass(frozen=True)
-class _Encoder:
-    """`delay`: samples at 48 kHz by which the decoded sound comes late, because the container cannot say so (measured).
-
-    `tail`: silent samples at 48 kHz that must follow, because the encoder keeps the last ones to itself.
-    """
-
-    element: str
-    settings: str
-    package: str
-    delay: int = 0
-    tail: int = 0
-
-
-H264 = (
-    _Encoder(
-        "x264enc",
-        f"pass=quant quantizer=23 speed-preset=veryfast tune=zerolatency threads=1 key-int-max={KEY_FRAME_EVERY}",
-        "gstreamer1.0-plugins-ugly",
-    ),
-    _Encoder(
-        "openh264enc",
-        f"rate-control=quality qp-min=18 qp-max=26 gop-size={KEY_FRAME_EVERY} ! h264parse",
-        "gstreamer1.0-plugins-bad",
-    ),
-)
-VP8 = (_Encoder("vp8enc", f"deadline=1 cpu-used=8 cq-level=10 end-usage=cq target-bitrate=2000000 "
-                f"keyframe-max-dist={KEY_FRAME_EVERY}", "gstreamer1.0-plugins-good"),)  # fmt: skip
-AAC = (
-    _Encoder("avenc_aac", "bitrate=128000", "gstreamer1.0-libav", delay=1024),
-    _Encoder("voaacenc", "bitrate=128000", "gstreamer1.0-plugins-bad", delay=1600, tail=1600 + 1024),
-)
-OPUS = (_Encoder("opusenc", "bitrate=96000", "gstreamer1.0-plugins-base"),)
-VORBIS = (_Encoder("vorbisenc", "quality=0.6", "gstreamer1.0-plugins-base"),)
-PCM = (_Encoder("identity", "", "gstreamer1.0-plugins-base"),)
-
-# suffix: pictures, sound, muxer and its package
-CONTAINERS: dict[str, tuple[tuple[_Encoder, ...], tuple[_Encoder, ...], str]] = {
-    ".mp4": (H264, AAC, "mp4mux"),
-    ".mkv": (H264, OPUS, "matroskamux"),
-    ".webm": (VP8, VORBIS, "webmmux"),
-    ".wav": ((), PCM, "wavenc"),
-}
 
 
 def _gst() -> Any:
@@ -100,22 +53,6 @@ def _gst() -> Any:
         ) from error
     Gst.init(None)
     return Gst
-
-
-def _choose(gst: Any, encoders: tuple[_Encoder, ...], what: str) -> _Encoder:
-    for encoder in encoders:
-        if gst.ElementFactory.find(encoder.element) is not None:
-            return encoder
-    raise MissingDependency(
-        f"no {what} encoder among GStreamer's plugins",
-        expected="one of " + ", ".join(f"{e.element} ({e.package})" for e in encoders),
-        fix=f"sudo apt-get install {encoders[0].package}",
-    )
-
-
-def _need(gst: Any, element: str, package: str) -> None:
-    if gst.ElementFactory.find(element) is None:
-        raise MissingDependency(f"GStreamer element {element} is missing", fix=f"sudo apt-get install {package}")
 
 
 class _Writer:
@@ -201,14 +138,14 @@ def _check_frame(frame: Image, shape: tuple[int, ...], even: bool) -> None:
 
 
 def _description(
-    gst: Any, suffix: str, shape: tuple[int, ...] | None, fps_caps: str, sound: _Encoder | None, rate: int
+    gst: Any, suffix: str, shape: tuple[int, ...] | None, fps_caps: str, sound: Encoder | None, rate: int
 ) -> str:
     pictures, _, muxer = CONTAINERS[suffix]
-    _need(gst, muxer, "gstreamer1.0-plugins-good")
+    need_element(gst, muxer, "gstreamer1.0-plugins-good")
     lines = [f"{muxer} name=mux ! filesink name=file"]
     deep = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=0"  # so that neither branch can block the other
     if shape is not None:
-        encoder = _choose(gst, pictures, "picture")
+        encoder = choose_encoder(gst, pictures, "picture")
         lines.append(
             "appsrc name=pictures format=time max-bytes=0 "
             f"caps=video/x-raw,format=RGB,width={shape[1]},height={shape[0]},framerate={fps_caps}"
@@ -258,7 +195,7 @@ def write_clip(
     shape = None if first is None else first[0].shape
     if first is not None:
         _check_frame(first[0], first[0].shape, even=True)
-    sound = None if samples is None or not samples.size else _choose(gst, CONTAINERS[suffix][1], "sound")
+    sound = None if samples is None or not samples.size else choose_encoder(gst, CONTAINERS[suffix][1], "sound")
     rate = Fraction(0 if pts_s is not None else fps).limit_denominator(1001)  # 0/1 says "variable"
     description = _description(gst, suffix, shape, f"{rate.numerator}/{rate.denominator}", sound, sample_rate_hz)
 
@@ -295,7 +232,7 @@ def _padded_rows(frame: Image) -> bytes:
 
 
 def _sound_pieces(
-    samples: npt.NDArray[np.float32], rate: int, encoder: _Encoder, suffix: str
+    samples: npt.NDArray[np.float32], rate: int, encoder: Encoder, suffix: str
 ) -> Iterator[tuple[bytes, int, int]]:
     """Chunks with time and duration in ns. What the encoder's delay would push back is cut off the front."""
     lead = round(encoder.delay * rate / AAC_RATE_HZ)
