@@ -17,7 +17,7 @@ DIMENSIONS = ("valence", "arousal")
 
 # Where the time of a run goes, in data order; a part that a run does not name took no measurable time.
 PARTS: Mapping[str, str] = {
-    "decode": "decode",
+    "decode": "waiting for the decoder",
     "align": "align and crop",
     "video": "video encoder",
     "audio": "audio encoder",
@@ -51,8 +51,8 @@ class Still:
 class PrecisionRun:
     """One precision through the whole pipeline.
 
-    `plan`: stage → precision that really ran. `seconds`: part (see PARTS) → seconds of work; parts that run in
-    parallel overlap, so their sum may exceed `wall_s`. `graph_bytes`: size of the graphs of this plan.
+    `plan`: stage → precision that really ran. `seconds`: part (see PARTS) → seconds spent in it. `wall_s`: from the
+    first media asked for to the last estimate written. `graph_bytes`: size of the graphs of this plan.
     """
 
     precision: str
@@ -149,4 +149,7 @@ def _times(factor: float) -> str:
 
 
 def _number(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.2f}"
+    if math.isnan(value):
+        return "undefined"
+    text = f"{value:.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", "−")

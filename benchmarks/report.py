@@ -192,14 +192,14 @@ def _time(result: DemoResult) -> str:
             mark = f' <span class="unit">{escape(ran)}</span>' if ran else ""
             cells.append(number(result.ms_per_step(run, part), 2) + mark)
         rows.append([swatch, *cells])
-    rows.append(["all work", *(number(sum(result.ms_per_step(r, p) for p in PARTS), 2) for r in result.runs)])
+    rows.append(["all parts", *(number(sum(result.ms_per_step(r, p) for p in PARTS), 2) for r in result.runs)])
     walls = [1000 * run.wall_s / max(1, result.steps) for run in result.runs]
     rows.append(["on the clock", *(number(wall, 2) for wall in walls)])
     rows.append(["× real time", *(number(result.times_real_time(run), 1) for run in result.runs)])
     html = table(["milliseconds a step", *(run.label for run in result.runs)], rows, total=True, small=True)
     return (
         "<h2>Where the time goes</h2>\n"
-        f"<p>A step is {budget:.0f} ms of media. Parts that run in parallel overlap, so the work can exceed the clock."
+        f"<p>A step is {budget:.0f} ms of media. Decoding runs in threads of its own; shown is how long was waited for it."
         f'</p>\n<figure><div class="wide">{time_split_svg(result, WIDE_PX)}</div>'
         f'<div class="narrow">{time_split_svg(result, NARROW_PX)}</div></figure>\n{html}'
     )

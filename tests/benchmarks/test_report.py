@@ -99,9 +99,9 @@ def test_numbers_in_the_tables_are_the_results(result: DemoResult) -> None:
     cells = {re.sub(r"<[^>]+>", "", row[0]): [re.sub(r"<[^>]+>", "", c) for c in row[1:]] for row in rows}
     assert cells["valence"] == ["0.871", "0.867", "−0.004"]
     assert cells["arousal"] == ["0.813", "0.810", "−0.002"]
-    assert cells["decode"] == ["0.50", "0.50"]
+    assert cells["waiting for the decoder"] == ["0.50", "0.50"]
     assert cells["video encoder"] == ["1.00 fp32", "1.00 int8"]
-    assert cells["all work"] == ["2.22", "2.22"]
+    assert cells["all parts"] == ["2.22", "2.22"]
     assert cells["on the clock"] == ["2.00", "1.17"]
     assert cells["× real time"] == ["20.0", "34.3"]
 
@@ -121,7 +121,7 @@ def test_what_must_be_said_is_said(result: DemoResult) -> None:
     [
         (0.91, 0.85, "followed valence and arousal closely (CCC 0.91 and 0.85)"),
         (0.86, 0.31, "followed valence closely (CCC 0.86) and followed arousal loosely (CCC 0.31)"),
-        (0.02, -0.1, "did not follow valence and arousal (CCC 0.02 and -0.10)"),
+        (0.02, -0.1, "did not follow valence and arousal (CCC 0.02 and −0.10)"),
         (float("nan"), 0.6, "did not follow valence (CCC undefined) and followed arousal (CCC 0.60)"),
     ],
 )

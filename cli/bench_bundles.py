@@ -1,0 +1,110 @@
+"""Bundles for the benchmark suites, of the demo's and the papers' size: random weights cost what real ones do."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from affectrt.models.config import RcmaConfig
+
+__all__ = ["BenchMedia", "prepare_bundles"]
+
+CLIP_SECONDS = 12.0
+CALIBRATION_SECONDS = 4.0
+CALIBRATION_WINDOWS = 32
+PARITY_ROWS = 4
+SEED = 0
+# A change in any of these rooms may change a graph, and so what is measured.
+ROOMS = ("models", "export", "calibration", "bundle")
+
+
+@dataclass(frozen=True)
+class BenchMedia:
+    """Paths of the bundles by name, and of the clip that pipelines are run on."""
+
+    bundles: Mapping[str, Path]
+    media: Path
+
+
+def prepare_bundles(cache: Path) -> BenchMedia:
+    """Make what is missing under `cache`, in a folder named after the code that made it; minutes the first time."""
+    from rich.console import Console
+
+    from affectrt.models.sizes import demo_config, paper_config
+
+    folder = cache / _code_hash()
+    folder.mkdir(parents=True, exist_ok=True)
+    both = ("valence", "arousal")
+    sizes = {"demo": demo_config(), "paper": paper_config(modalities=("video", "audio"), outputs=both)}
+    media = folder / "clip.mp4"
+    bundles = {name: folder / f"{name}.affect" for name in sizes}
+    console = Console(stderr=True)
+    with console.status("drawing clips") as status:
+        if not media.exists():
+            _draw(media, SEED, CLIP_SECONDS)
+        for name, config in sizes.items():
+            if not bundles[name].exists():
+                status.update(f"making a bundle of the {name}'s size")
+                _make_bundle(name, config, bundles[name])
+    return BenchMedia(bundles, media)
+
+
+def _make_bundle(name: str, config: RcmaConfig, path: Path) -> None:
+    """Export and calibrate a network with random weights; the bundle appears when it is whole."""
+    import torch
+
+    from affectrt.calibration import calibrate_bundle
+    from affectrt.export import export_bundle
+    from affectrt.models.checkpoint import load_checkpoint, save_checkpoint
+    from affectrt.models.rcma import Rcma
+    from affectrt.training.recordings import record_spans
+
+    work = path.with_name(f".{path.name}.{os.getpid()}")
+    work.mkdir()
+    try:
+        torch.manual_seed(SEED)
+        save_checkpoint(Rcma(config).eval(), work / "random.safetensors", _provenance(name))
+        loaded = load_checkpoint(work / "random.safetensors")
+        _draw(work / "calibration.mp4", SEED + 1, CALIBRATION_SECONDS)
+        media = [work / "calibration.mp4"]
+        recordings = record_spans(loaded.model, media, per_stage=PARITY_ROWS, seed=SEED)
+        made = export_bundle(loaded, work / path.name, recordings=recordings, name=name)
+        calibrate_bundle(made.path, media, windows=CALIBRATION_WINDOWS, seed=SEED)
+        made.path.rename(path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _draw(path: Path, seed: int, seconds: float) -> None:
+    from affectrt.training.synthetic import make_clip, make_identity, write_clip
+
+    clip = make_clip(make_identity(seed, 0), seed, seconds=seconds)
+    write_clip(path, clip.frames(), fps=clip.fps, samples=clip.samples, sample_rate_hz=clip.sample_rate_hz)
+
+
+def _provenance(name: str) -> dict[str, str]:
+    return {
+        "recipe": f"random weights, {name} size",
+        "training_corpus": "none",
+        "licence": "Apache-2.0",
+        "intended_use": "measuring speed; its estimates mean nothing",
+    }
+
+
+def _code_hash() -> str:
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        root = Path(importlib.import_module(f"affectrt.{room}").__path__[0])
+        for path in sorted(root.rglob("*.py")):
+            digest.update(path.read_bytes())
+    for package in ("torch", "onnx", "onnxruntime"):
+        digest.update(version(package).encode())
+    return digest.hexdigest()[:16]
