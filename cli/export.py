@@ -46,10 +46,6 @@ def export(
     Every graph is compared with PyTorch on recorded inputs and checked for operators that TensorRT refuses. If
     anything is wrong, nothing is written.
     """
-    # Loaded before GStreamer: libgstreamer brings libunwind, and an onnx loaded after it can abort the process as soon
-    # as it throws an exception (its C++ runtime then finds half of its unwinder there).
-    import onnx  # noqa: F401
-
     from affectrt.export import export_bundle
     from affectrt.models.checkpoint import load_checkpoint
 
