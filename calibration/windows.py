@@ -18,6 +18,8 @@ __all__ = ["record_windows", "source_windows"]
 
 Windows = dict[str, dict[str, Array]]
 Kept = list[tuple[float, int, Mapping[str, Array]]]
+# A corpus may have hundreds of files, each of which has to be decoded to its end; these many say enough.
+MAX_FILES = 16
 # Requests are answered once this many wait; it bounds how many crops and spans are alive.
 GATHER = 64
 
@@ -30,17 +32,19 @@ def record_windows(
     seed: int,
     progress: Callable[[str], None] | None = None,
 ) -> Windows:
-    """Encoder stage → input → rows, at most `per_stage` in all, as many from each file as possible.
+    """Encoder stage → input → rows, at most `per_stage` in all, the same number from each file.
 
-    Within a file the rows are a uniform sample; the same files and seed give the same rows. Raises MediaError when
-    some stage was never asked for, because no file has its modality.
+    Of more than `MAX_FILES` files, so many are read, evenly spread. Within a file the rows are a uniform sample; the
+    same files and seed give the same rows. Raises MediaError when some stage was never asked for, because no file
+    has its modality.
     """
     tell = progress or (lambda _: None)
+    media = _spread(media, min(MAX_FILES, per_stage))
     windows: dict[str, list[Mapping[str, Array]]] = {stage: [] for stage in contract.encoder_stages}
     for index, path in enumerate(media):
         share = math.ceil(per_stage * (index + 1) / len(media)) - math.ceil(per_stage * index / len(media))
         with open_source(str(path), contract) as source:
-            found = source_windows(contract, source, per_stage=max(share, 1), seed=(seed, index))
+            found = source_windows(contract, source, per_stage=share, seed=(seed, index))
         for stage, rows in found.items():
             windows[stage] += rows
         tell(f"{path.name}: {', '.join(f'{len(rows)} {stage}' for stage, rows in found.items())}")
@@ -55,6 +59,12 @@ def record_windows(
         stage: {name: np.stack([row[name] for row in rows[:per_stage]]) for name in rows[0]}
         for stage, rows in windows.items()
     }
+
+
+def _spread(media: Sequence[Path], count: int) -> Sequence[Path]:
+    if len(media) <= count:
+        return media
+    return [media[index * len(media) // count] for index in range(count)]
 
 
 def source_windows(

@@ -181,6 +181,15 @@ def test_every_file_gives_its_share(bundle: Bundle) -> None:
 
 
 @pytest.mark.usefixtures("files")
+def test_of_many_files_a_few_are_read_evenly_spread(bundle: Bundle) -> None:
+    told: list[str] = []
+    media = [Path(f"{i}.mp4") for i in range(100)]
+    found = record_windows(bundle.contract, media, per_stage=4, seed=0, progress=told.append)
+    assert told == [f"{i}.mp4: 1 video, 1 audio" for i in (0, 25, 50, 75)]
+    assert len(found["video"]["frames"]) == 4
+
+
+@pytest.mark.usefixtures("files")
 def test_media_without_a_modality_is_refused(bundle: Bundle) -> None:
     with pytest.raises(MediaError, match="no input for stage audio in 1 file"):
         record_windows(bundle.contract, [Path("silent.mp4")], per_stage=4, seed=0)
