@@ -44,7 +44,8 @@ LIMITS = (
     "generator, so the score says how well the model learnt that generator.",
     "The demo's model is far smaller than the papers'. Its speed is not theirs; <code>affectrt bench</code> measures "
     "the paper-size model on this machine.",
-    "Speed was measured once, on a machine that may have been doing other things; see its load below.",
+    "Speed is the median of a few runs in turn, on a machine that may have been doing other things: its load before "
+    "them is among the facts above.",
 )
 
 
@@ -114,8 +115,8 @@ def _clip(result: DemoResult) -> str:
     told = f"{escape(result.clip)}, {result.clip_s:.1f} s at {result.step_hz:g} estimates a second."
     if result.warm_up_s > 0:
         told += (
-            f" While it is warming up (shaded, {result.warm_up_s:.1f} s) the model has seen less media than its "
-            "window is long."
+            f" While it is warming up (shaded, {result.warm_up_s:.1f} s) the model has seen less media than it looks "
+            "back at later."
         )
     return f"<h2>What the model saw, and what it said</h2>\n<p>{told}</p>\n{_legend(result)}\n{figure}"
 
@@ -199,7 +200,7 @@ def _time(result: DemoResult) -> str:
     html = table(["milliseconds a step", *(run.label for run in result.runs)], rows, total=True, small=True)
     return (
         "<h2>Where the time goes</h2>\n"
-        f"<p>A step is {budget:.0f} ms of media. Decoding runs in threads of its own; shown is how long was waited for it."
+        f"<p>A step is {budget:.0f} ms of media. Decoding has threads of its own; shown is the wait for it."
         f'</p>\n<figure><div class="wide">{time_split_svg(result, WIDE_PX)}</div>'
         f'<div class="narrow">{time_split_svg(result, NARROW_PX)}</div></figure>\n{html}'
     )
