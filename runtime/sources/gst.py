@@ -117,7 +117,7 @@ class FrameCopier:
         )
         with mapped(buffer) as data:
             rows: Frame = np.ndarray((height, width, 3), np.uint8, data, offset, (stride, 3, 1))
-            return rows.copy()
+            return np.array(rows, np.uint8, order="C")
 
 
 def samples_of(sample: Gst) -> npt.NDArray[np.float32]:
