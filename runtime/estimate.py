@@ -10,7 +10,7 @@ __all__ = ["Estimate", "Quality"]
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What the estimate could see: face side in source pixels, detector score in [0, 1], audio heard."""
+    """What the estimate could see: face side in decoded pixels, detector score in [0, 1], audio heard."""
 
     face_px: float | None = None
     face_score: float | None = None
