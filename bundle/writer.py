@@ -22,7 +22,7 @@ from .manifest import Accuracy, Attachment, Graph, Manifest, Precision, Provenan
 from .store import MANIFEST_NAME, Bundle, manifest_from_json, open_bundle
 from .strict_json import value_from_json
 
-__all__ = ["BundleDraft", "FileDraft", "GraphDraft", "update_bundle", "write_bundle"]
+__all__ = ["BundleDraft", "FileDraft", "GraphDraft", "check_place", "update_bundle", "write_bundle"]
 
 Content = bytes | Path
 Plans = Mapping[Precision, Mapping[str, Precision]]
@@ -131,7 +131,7 @@ def update_bundle(
 @contextmanager
 def _staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """A hidden folder that becomes `target` when the block ends well, and vanishes otherwise."""
-    _check_place(target, overwrite=overwrite)
+    check_place(target, overwrite=overwrite)
     name = f"{target.name}.{secrets.token_hex(6)}"
     fresh, aside = target.with_name(f".new-{name}"), target.with_name(f".old-{name}")
     fresh.mkdir()
@@ -155,7 +155,8 @@ def _staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _check_place(target: Path, *, overwrite: bool) -> None:
+def check_place(target: Path, *, overwrite: bool) -> None:
+    """Raises BundleError if a bundle may not be written to `target`; call it before work that takes long."""
     if not target.parent.is_dir():
         raise BundleError(f"the folder {target.parent} does not exist", fix=f"mkdir -p {target.parent}")
     if not os.path.lexists(target):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from affectrt.bundle.errors import BundleError, UsageError
 from affectrt.bundle.store import Bundle, open_bundle
-from affectrt.bundle.writer import FileDraft, GraphDraft, update_bundle
+from affectrt.bundle.writer import FileDraft, GraphDraft, check_place, update_bundle
 
 from .lint import check_qdq
 from .quantise import Int8Target, quantise, values_to_observe
@@ -59,6 +59,8 @@ def calibrate_bundle(
         raise UsageError(f"{windows} windows", expected="at least 1", fix=f"--windows {DEFAULT_WINDOWS}")
     tell = progress or (lambda _: None)
     bundle = open_bundle(path)
+    if out is not None:
+        check_place(Path(out), overwrite=overwrite)
     feeds = record_windows(bundle.contract, media, per_stage=windows, seed=seed, progress=tell)
     stages = {}
     for stage, recorded in feeds.items():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-SYNTHETIC_SECONDS = 6.0
+SYNTHETIC_SECONDS = 4.0
 ROWS_PER_STAGE = 24
 SEED = 0
 
@@ -46,6 +46,7 @@ def export(
     Every graph is compared with PyTorch on recorded inputs and checked for operators that TensorRT refuses. If
     anything is wrong, nothing is written.
     """
+    from affectrt.bundle.writer import check_place
     from affectrt.export import export_bundle
     from affectrt.models.checkpoint import load_checkpoint
 
@@ -53,6 +54,7 @@ def export(
         if not quiet:
             typer.echo(line, err=True)
 
+    check_place(out, overwrite=overwrite)
     loaded = load_checkpoint(checkpoint)
     if corpus is not None:
         recordings = _record(loaded.model, media_from_paths([corpus]), tell)

@@ -18,7 +18,7 @@ from affectrt.bundle.manifest import Provenance
 from affectrt.bundle.scopes import FRONT_END
 from affectrt.bundle.store import Bundle
 from affectrt.bundle.strict_json import problems_from_validation
-from affectrt.bundle.writer import BundleDraft, GraphDraft, write_bundle
+from affectrt.bundle.writer import BundleDraft, GraphDraft, check_place, write_bundle
 
 from .cleaning import scope_of
 from .graphs import OPSET, graph_from_module
@@ -60,6 +60,7 @@ def export_bundle(
     when the contract or provenance is incomplete or `out` cannot be written. Then nothing has been written.
     """
     tell = progress or (lambda _: None)
+    check_place(Path(out), overwrite=overwrite)
     model = checkpoint.model
     contract = _contract_from_model(model)
     provenance = _provenance(checkpoint)
