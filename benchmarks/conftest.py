@@ -5,6 +5,7 @@ pytest benchmarks --bundle demo=rcma-demo.affect --media clip.mp4
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -96,7 +97,7 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
         return
     from rich.console import Console
 
-    print_results(results, Console())
+    print_results(results, Console() if sys.stdout.isatty() else Console(width=120))
     target: str | None = config.getoption("--results")
     if target is not None:
         print(f"saved {save_results(results, target)}")

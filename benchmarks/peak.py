@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +97,7 @@ def _model(
     quantised_name: str,
     weights: npt.NDArray[np.int8],
     quantised: bool,
-    attributes: Mapping[str, object],
+    attributes: Mapping[str, Any],
     input_shape: tuple[int | None, ...],
 ) -> bytes:
     """One operator between input `x` and output `y`; quantised: unsigned activations, signed weights."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .machine import machine_slug
 from .peak import Peak
 from .pipeline import PipelineResult
-from .stages import StageResult
+from .stages import StageResult, Work
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +66,7 @@ def save_results(results: BenchResults, target: str | os.PathLike[str], *, today
 
 
 def print_results(results: BenchResults, console: Console, percentiles: Sequence[float] = (50, 90, 99)) -> None:
-    """Machine, peak, stages, pipelines: one table each, of what there is."""
+    """Machine, peak, stages, pipelines: one table each, of what there is. `int8→fp32`: what the bundle's plan makes."""
     facts = " · ".join(f"{name} {value}" for name, value in results.machine.items())
     console.print(facts, style="dim")
     if results.peak is not None:
@@ -75,6 +75,9 @@ def print_results(results: BenchResults, console: Console, percentiles: Sequence
         )
     if results.stages:
         _print_stages(results.stages, console, percentiles)
+    for model, works in _works(results.stages).items():
+        told = ", ".join(f"{stage} {work.macs / 1e9:.3f}" for stage, work in works.items())
+        console.print(f"GMAC a row, {model}: {told}")
     for model, cost in results.session_ms_per_step.items():
         console.print(f"session and alignment of {model} without engines: {cost:.3f} ms a step")
     if results.pipelines:
@@ -87,11 +90,11 @@ def _print_stages(stages: Sequence[StageResult], console: Console, percentiles: 
     table = Table(title="each stage alone", title_justify="left", box=None, pad_edge=False)
     for name in ("model", "stage", "precision"):
         table.add_column(name)
-    for name in ("batch", *(f"p{p:g} ms" for p in percentiles), "rows/s", "GMAC/row", "GMAC/s", "of peak"):
+    for name in ("batch", *(f"p{p:g} ms" for p in percentiles), "rows/s", "GMAC/s", "of peak"):
         table.add_column(name, justify="right")
     for result in stages:
         timing, speed, share = result.timing, result.macs_per_second, result.share_of_peak
-        ran = result.precision if result.ran == result.precision else f"{result.precision} (runs {result.ran})"
+        ran = result.precision if result.ran == result.precision else f"{result.precision}→{result.ran}"
         table.add_row(
             result.model,
             result.stage,
@@ -99,11 +102,18 @@ def _print_stages(stages: Sequence[StageResult], console: Console, percentiles: 
             str(timing.rows),
             *(f"{1000 * timing.percentile(p):.2f}" for p in percentiles),
             f"{timing.rows_per_second:.1f}",
-            "–" if result.work is None else f"{result.work.macs / 1e9:.3f}",
             "–" if speed is None else f"{speed / 1e9:.1f}",
             "–" if share is None else f"{100 * share:.0f} %",
         )
     console.print(table)
+
+
+def _works(stages: Sequence[StageResult]) -> dict[str, dict[str, Work]]:
+    works: dict[str, dict[str, Work]] = {}
+    for result in stages:
+        if result.work is not None:
+            works.setdefault(result.model, {})[result.stage] = result.work
+    return works
 
 
 def _print_pipelines(pipelines: Sequence[PipelineResult], console: Console) -> None:

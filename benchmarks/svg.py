@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,8 @@ def svg_from_figure(figure: Figure, key: str, title: str, colours: Mapping[str, 
     # Text stays text: the page's own fonts draw it, a reader can select it, and no glyph has to be embedded.
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key, "axes.unicode_minus": True}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        canvas: Any = FigureCanvasSVG(figure)  # matplotlib's canvases carry no types
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     width, height = (72 * inches for inches in figure.get_size_inches())
     body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
@@ -57,7 +58,7 @@ def png_from_figure(figure: Figure, *, width_px: int) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(width_px / figure.get_size_inches()[0])
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     rgb = np.asarray(canvas.buffer_rgba())[..., :3]
     done, content = cv2.imencode(".png", rgb[..., ::-1].copy(), [cv2.IMWRITE_PNG_COMPRESSION, 9])

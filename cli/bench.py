@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,7 +98,8 @@ def bench(
                     opened, str(source), asked, batch=max(batches), repeats=repeats, backend=backend, threads=threads
                 )
             )
-    print_results(results, Console(), percentiles)
+    # A pipe has no width; a table must not be cut to fit one.
+    print_results(results, Console() if sys.stdout.isatty() else Console(width=120), percentiles)
     if json is not None:
         typer.echo(f"saved {save_results(results, json)}")
 
