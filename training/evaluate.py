@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,26 @@ from affectrt.runtime import Estimate, Scheduler
 from affectrt.runtime.engines.base import Engine
 from affectrt.runtime.engines.opening import open_engines
 
+from .corpus import Corpus, CorpusVideo, Split
 from .metrics import bootstrap_ci_over_videos, ccc
-from .replay import open_media, replay
+from .replay import open_media, picture_times, replay
 
-if TYPE_CHECKING:
-    from .corpus import Corpus, CorpusVideo
+__all__ = [
+    "Evaluation",
+    "Opened",
+    "VideoScore",
+    "align",
+    "annotation_of_steps",
+    "evaluate",
+    "modality_sets",
+    "open_model",
+]
 
-__all__ = ["Evaluation", "Opened", "VideoScore", "align", "evaluate", "open_model"]
+# Further than this from a picture, a step has no annotation: slower annotations than 10 a second are not expected.
+_NEAR_S = 0.1
+# The columns of an annotation.
+OutputName = Literal["valence", "arousal"]
+OUTPUTS: tuple[OutputName, ...] = ("valence", "arousal")
 
 Rows = npt.NDArray[np.float64]
 
@@ -35,7 +48,7 @@ class VideoScore:
     """CCC of one video per dimension; `rows` annotated rows, of which `estimated` met an estimate."""
 
     name: str
-    identity: str
+    identity: str | None
     rows: int
     estimated: int
     ccc: Mapping[str, float]
@@ -66,7 +79,7 @@ class Evaluation:
             backend=self.backend,
             corpus=f"{self.corpus}, {self.split}, {'+'.join(self.modalities)}",
             videos=len(self.videos),
-            ccc={name: interval for name, interval in self.ccc.items() if name in ("valence", "arousal")},
+            ccc={name: self.ccc[name] for name in OUTPUTS if name in self.ccc},
         )
 
 
@@ -113,9 +126,10 @@ def open_model(path: Path, precision: Precision = "fp32", threads: int | None = 
 def evaluate(
     opened: Opened,
     corpus: Corpus,
-    split: str = "test",
+    split: Split = "test",
     *,
     modalities: Collection[str] | None = None,
+    corpus_name: str | None = None,
     hop_steps: int | None = None,
     max_batch: int = 16,
     seed: int = 0,
@@ -132,13 +146,14 @@ def evaluate(
             f"modalities {', '.join(modalities or ())}", expected=f"some of {', '.join(contract.modalities)}"
         )
     scheduler = Scheduler(contract, opened.engines, max_batch)
-    names = [output.name for output in contract.outputs]
+    names: list[OutputName] = [output.name for output in contract.outputs]
     estimated, true, scores = [], [], []
     for video in corpus.videos(split):
         with open_media(contract, video.media_path, wanted) as source:
             estimates = replay(contract, source, scheduler.infer, hop_steps=hop_steps, gather=max_batch)
-        truth = _columns(video, names)
-        rows = align(estimates, names, len(truth), corpus.label_hz, contract.step_hz)
+        times = picture_times(video.media_path)
+        truth = _columns(video, names)[: len(times)]
+        rows = align(estimates, names, times[: len(truth)], contract.step_hz)
         score = _score(video, names, rows, truth)
         estimated.append(rows)
         true.append(truth)
@@ -146,7 +161,7 @@ def evaluate(
         video_done(score)
     engine = next(iter(opened.engines.values()))
     return Evaluation(
-        corpus=corpus.name,
+        corpus=corpus_name or corpus.root.resolve().name,
         split=split,
         modalities=wanted,
         hop_steps=contract.fusion.default_hop_steps if hop_steps is None else hop_steps,
@@ -160,27 +175,52 @@ def evaluate(
     )
 
 
-def align(estimates: Sequence[Estimate], names: Sequence[str], rows: int, label_hz: float, step_hz: float) -> Rows:
-    """Estimates (rows, len(names)) for annotation rows at i / label_hz: those of the nearest step, NaN if none.
+def align(
+    estimates: Sequence[Estimate], names: Sequence[OutputName], times_s: npt.NDArray[np.float64], step_hz: float
+) -> Rows:
+    """The estimates of the steps nearest to `times_s`, shape (times, len(names)); NaN where there is none.
 
     A later estimate of the same step takes the place of an earlier one.
     """
     by_step = {round(e.t_s * step_hz): e for e in estimates}
-    aligned = np.full((rows, len(names)), np.nan)
-    for row in range(rows):
-        estimate = by_step.get(int(np.floor(row / label_hz * step_hz + 0.5)))
+    aligned = np.full((len(times_s), len(names)), np.nan)
+    for row, step in enumerate(np.floor(times_s * step_hz + 0.5).astype(int)):
+        estimate = by_step.get(int(step))
         if estimate is not None:
             values = [getattr(estimate, name) for name in names]
             aligned[row] = [np.nan if value is None else value for value in values]
     return aligned
 
 
-def _columns(video: CorpusVideo, names: Sequence[str]) -> Rows:
+def annotation_of_steps(
+    truth: npt.NDArray[np.floating], times_s: npt.NDArray[np.float64], steps: int, step_hz: float
+) -> npt.NDArray[np.float32]:
+    """The other way round, for training: each step's nearest annotation row, (steps, 2); NaN beyond `_NEAR_S`."""
+    rows = min(len(truth), len(times_s))
+    at = np.arange(steps) / step_hz
+    annotated = np.full((steps, truth.shape[1]), np.nan, np.float32)
+    if rows == 0:
+        return annotated
+    after = np.clip(np.searchsorted(times_s[:rows], at), 0, rows - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(at - times_s[before] < times_s[after] - at, before, after)
+    near = np.abs(times_s[nearest] - at) <= _NEAR_S
+    annotated[near] = truth[nearest[near]]
+    return annotated
+
+
+def modality_sets(contract: Contract) -> tuple[tuple[str, ...], ...]:
+    """All modalities together and, where there are several, each alone."""
+    every = tuple(contract.modalities)
+    return (every, *((m,) for m in every)) if len(every) > 1 else (every,)
+
+
+def _columns(video: CorpusVideo, names: Sequence[OutputName]) -> Rows:
     """The annotation (rows, 2: valence, arousal) in the order of the model's outputs."""
-    return np.asarray(video.truth, np.float64)[:, [("valence", "arousal").index(name) for name in names]]
+    return np.asarray(video.truth, np.float64)[:, [OUTPUTS.index(name) for name in names]]
 
 
-def _score(video: CorpusVideo, names: Sequence[str], estimated: Rows, truth: Rows) -> VideoScore:
+def _score(video: CorpusVideo, names: Sequence[OutputName], estimated: Rows, truth: Rows) -> VideoScore:
     annotated = ~np.isnan(truth).any(axis=1)
     return VideoScore(
         name=video.name,

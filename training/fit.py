@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,7 +57,7 @@ class _Progress:
 def fit(
     task: Task,
     schedule: Schedule,
-    seed: int,
+    seed: Sequence[int],
     *,
     state: Path | None = None,
     identity: str = "",
@@ -79,7 +79,7 @@ def fit(
     for _ in range(progress.epoch * schedule.batches):
         batch_done()
     while progress.epoch < schedule.epochs:
-        rng = np.random.default_rng([seed, progress.epoch])
+        rng = np.random.default_rng([*seed, progress.epoch])
         torch.manual_seed(int(rng.integers(2**62)))
         task.module.train()
         losses = []

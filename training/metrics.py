@@ -75,11 +75,12 @@ def bootstrap_ci_over_videos(
 
 
 def _paired(x: Series, y: Series) -> tuple[_Float64, _Float64]:
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"series of shapes {x.shape} and {y.shape}; expected two of one shape (n,)")
-    known = ~(np.isnan(x) | np.isnan(y))
-    return x[known], y[known]
+    a: _Float64 = np.asarray(x, np.float64)
+    b: _Float64 = np.asarray(y, np.float64)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"series of shapes {a.shape} and {b.shape}; expected two of one shape (n,)")
+    known = ~(np.isnan(a) | np.isnan(b))
+    return a[known], b[known]
 
 
 def _sums(x: _Float64, y: _Float64) -> _Float64:

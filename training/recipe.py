@@ -11,7 +11,17 @@ from pydantic import Field, ValidationError
 from affectrt.bundle.contract import Record
 from affectrt.bundle.errors import UsageError
 
-__all__ = ["CorpusRecipe", "EncoderRecipe", "FusionRecipe", "Recipe", "Schedule", "read_recipe"]
+__all__ = [
+    "AudioRecipe",
+    "CorpusRecipe",
+    "EncoderRecipe",
+    "EncoderRecipes",
+    "FusionRecipe",
+    "Recipe",
+    "Schedule",
+    "VideoRecipe",
+    "read_recipe",
+]
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -49,11 +59,27 @@ class EncoderRecipe(Schedule):
     """
 
     mse: Annotated[float, Field(ge=0)] = 0.2
-    # video: random crop of the margin around the contract's crop, and a mirror image with this probability
+
+
+class VideoRecipe(EncoderRecipe):
+    """Random crops within the margin and mirror images, as in the papers; the rest because identities are few."""
+
     mirror: Share = 0.5
-    # audio: gain in decibels up and down, and white noise this far below the signal at least
-    gain_db: Annotated[float, Field(ge=0, le=40)] = 6.0
-    noise_below_db: Annotated[float, Field(ge=0, le=120)] = 25.0
+    turn_deg: Annotated[float, Field(ge=0, le=45)] = 0.0  # to either side
+    zoom: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # largest logarithm, in and out
+    light: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # deviation of the logarithm of brightness
+
+
+class AudioRecipe(EncoderRecipe):
+    """Louder and softer, and white noise under the voice. Not in the papers."""
+
+    gain_db: Annotated[float, Field(ge=0, le=40)] = 0.0  # up and down
+    noise_below_db: Annotated[float, Field(ge=0, le=120)] = 25.0  # at least so far under the span's own level
+
+
+class EncoderRecipes(Record):
+    video: VideoRecipe
+    audio: AudioRecipe
 
 
 class FusionRecipe(Schedule):
@@ -81,7 +107,7 @@ class Recipe(Record):
     intended_use: Annotated[str, Field(min_length=1)]
     limits: str = ""
     corpus: CorpusRecipe
-    encoders: dict[Literal["video", "audio"], EncoderRecipe]
+    encoders: EncoderRecipes
     fusion: FusionRecipe
 
 

@@ -93,7 +93,8 @@ def record_video(contract: Contract, media: Path, *, margin: bool = False, cache
         kept.parent.mkdir(parents=True, exist_ok=True)
         unfinished = kept.with_name(f".{kept.name}.part")
         with unfinished.open("wb") as file:
-            np.savez(file, **{f.name: np.asarray(getattr(spans, f.name)) for f in fields(Spans)})
+            arrays = {f.name: np.asarray(getattr(spans, f.name)) for f in fields(Spans)}
+            np.savez(file, allow_pickle=False, **arrays)
         unfinished.replace(kept)
     return spans
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from affectrt.bundle.contract import Contract
 from affectrt.runtime import Estimate, Request, Session
 from affectrt.runtime.engines.base import Array
 from affectrt.runtime.sources.base import AudioChunk, Source, StreamEnd, VideoChunk, VideoWish
 from affectrt.runtime.sources.file import FileSource
 
-__all__ = ["Infer", "open_media", "replay"]
+__all__ = ["Infer", "open_media", "picture_times", "replay"]
 
 # Requests in, one result each out, in order: what a scheduler does.
 Infer = Callable[[Sequence[Request]], Sequence[Array]]
@@ -26,6 +29,13 @@ def open_media(contract: Contract, path: Path, modalities: Collection[str] | Non
         video=VideoWish() if contract.video is not None and "video" in wanted else None,
         audio_rate_hz=audio.sample_rate_hz if audio is not None else None,
     )
+
+
+def picture_times(path: Path) -> npt.NDArray[np.float64]:
+    """Media time of every picture of a file in seconds: row i of an annotation belongs to picture i."""
+    with FileSource(path, video=VideoWish(max_side_px=16)) as source:
+        chunks = [event.pts_s for event in source if isinstance(event, VideoChunk)]
+    return np.concatenate(chunks) if chunks else np.zeros(0)
 
 
 def replay(

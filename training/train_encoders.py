@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from .losses import CccLoss
 from .metrics import ccc
-from .recipe import EncoderRecipe
+from .recipe import AudioRecipe, VideoRecipe
 from .recordings import Spans
 
 __all__ = ["EncoderTask", "Example", "encode"]
@@ -33,38 +34,41 @@ class Example:
 
 
 class EncoderTask:
-    """An encoder and its throw-away head, on random steps of all training recordings."""
+    """An encoder and its throw-away head, on random steps of all training recordings.
+
+    Which modality it is follows from the recipe.
+    """
 
     def __init__(
         self,
-        modality: Literal["video", "audio"],
         encoder: nn.Module,
         feature_dim: int,
         train: Sequence[Example],
         validation: Sequence[Example],
-        recipe: EncoderRecipe,
+        recipe: VideoRecipe | AudioRecipe,
         crop_px: int = 0,
     ) -> None:
-        self.name = f"{modality} encoder"
-        self.module = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(feature_dim, 2)})
-        self._modality = modality
+        self._modality: Literal["video", "audio"] = "video" if isinstance(recipe, VideoRecipe) else "audio"
+        self.name = f"{self._modality} encoder"
+        self._encoder, self._head = encoder, nn.Linear(feature_dim, 2)
+        self.module: nn.Module = nn.ModuleDict({"encoder": self._encoder, "head": self._head})
         self._recipe = recipe
         self._crop_px = crop_px
         self._train = train
         self._validation = validation
-        self._steps = _annotated_steps(modality, train)
+        self._steps = _annotated_steps(self._modality, train)
         self._ccc = CccLoss()
 
     def loss(self, rng: np.random.Generator) -> Tensor:
         picked = self._steps[rng.integers(0, len(self._steps), self._recipe.batch)]
         truth = torch.from_numpy(np.stack([self._train[v].truth[step] for v, step in picked]))
-        if self._modality == "video":
-            inputs = np.stack([_crop_at(self._train[v].spans, step) for v, step in picked])
-            inputs = _shifted_and_mirrored(inputs, self._crop_px, self._recipe.mirror, rng)
+        if isinstance(self._recipe, VideoRecipe):
+            crops = np.stack([_crop_at(self._train[v].spans, step) for v, step in picked])
+            inputs = torch.from_numpy(_seen_otherwise(crops, self._crop_px, self._recipe, rng))
         else:
-            inputs = np.stack([self._train[v].spans.audio_span(step) for v, step in picked])
-            inputs = _louder_and_noisier(inputs, self._recipe, rng)
-        estimates = self.module["head"](self.module["encoder"](torch.from_numpy(inputs)))
+            waves = np.stack([self._train[v].spans.audio_span(step) for v, step in picked])
+            inputs = torch.from_numpy(_louder_and_noisier(waves, self._recipe, rng))
+        estimates = self._head(self._encoder(inputs))
         # one batch is one window for the CCC
         loss: Tensor = self._ccc(estimates.unsqueeze(0), truth.unsqueeze(0))
         return loss + self._recipe.mse * nn.functional.mse_loss(estimates, truth)
@@ -73,9 +77,9 @@ class EncoderTask:
         estimated, true = [], []
         for example in self._validation:
             steps = np.arange(0, example.spans.steps, _SCORE_EVERY)
-            features, known = encode(self._modality, self.module["encoder"], example.spans, self._crop_px, steps=steps)
+            features, known = encode(self._modality, self._encoder, example.spans, self._crop_px, steps=steps)
             with torch.inference_mode():
-                read = self.module["head"](torch.from_numpy(features)).numpy()
+                read = self._head(torch.from_numpy(features)).numpy()
             estimated.append(read[known])
             true.append(example.truth[steps][known])
         x, y = np.concatenate(estimated), np.concatenate(true)
@@ -124,7 +128,8 @@ def _annotated_steps(modality: str, examples: Sequence[Example]) -> npt.NDArray[
 
 
 def _crop_at(spans: Spans, step: int) -> npt.NDArray[np.uint8]:
-    return spans.crops[spans.crop_of_step[step]]
+    crop: npt.NDArray[np.uint8] = spans.crops[spans.crop_of_step[step]]
+    return crop
 
 
 def _centred(crops: npt.NDArray[np.uint8], px: int) -> npt.NDArray[np.uint8]:
@@ -132,25 +137,35 @@ def _centred(crops: npt.NDArray[np.uint8], px: int) -> npt.NDArray[np.uint8]:
     return crops[:, edge : edge + px, edge : edge + px]
 
 
-def _shifted_and_mirrored(
-    crops: npt.NDArray[np.uint8], px: int, mirror: float, rng: np.random.Generator
+def _seen_otherwise(
+    crops: npt.NDArray[np.uint8], px: int, recipe: VideoRecipe, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """A random `px` square of each crop, mirrored left to right with probability `mirror`."""
-    room = crops.shape[1] - px
+    """A `px` square of each crop at a random place in its margin, turned, zoomed, mirrored, in another light."""
+    side = crops.shape[1]
+    room = (side - px) / 2
     out = np.empty((len(crops), px, px, 3), np.uint8)
     for row, crop in enumerate(crops):
-        top, left = rng.integers(0, room + 1, 2)
-        square = crop[top : top + px, left : left + px]
-        out[row] = square[:, ::-1] if rng.random() < mirror else square
+        angle = rng.uniform(-recipe.turn_deg, recipe.turn_deg)
+        zoom = float(np.exp(rng.uniform(-recipe.zoom, recipe.zoom)))
+        centre = (side - 1) / 2
+        warp = cv2.getRotationMatrix2D((centre, centre), angle, zoom)
+        warp[:, 2] -= room + rng.uniform(-room, room, 2)
+        seen = cv2.warpAffine(crop, warp, (px, px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        if rng.random() < recipe.mirror:
+            seen = seen[:, ::-1]
+        # brightness of all channels together, and a smaller cast of each
+        light = np.exp(recipe.light * (rng.standard_normal() + 0.5 * rng.standard_normal(3)))
+        out[row] = np.clip(seen * light + 0.5, 0, 255)
     return out
 
 
 def _louder_and_noisier(
-    spans: npt.NDArray[np.float32], recipe: EncoderRecipe, rng: np.random.Generator
+    spans: npt.NDArray[np.float32], recipe: AudioRecipe, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
     """A random gain and white noise, at least `noise_below_db` under each span's own level; kept in [-1, 1]."""
     gain = 10 ** (rng.uniform(-recipe.gain_db, recipe.gain_db, (len(spans), 1)) / 20)
     below = 10 ** (-(recipe.noise_below_db + rng.exponential(10.0, (len(spans), 1))) / 20)
     level = np.sqrt(np.mean(spans.astype(np.float64) ** 2, axis=1, keepdims=True))
     noise = rng.standard_normal(spans.shape, np.float32) * (level * below)
-    return np.clip((spans + noise) * gain, -1.0, 1.0).astype(np.float32)
+    heard: npt.NDArray[np.float32] = np.clip((spans + noise) * gain, -1.0, 1.0).astype(np.float32)
+    return heard

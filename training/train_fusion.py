@@ -64,7 +64,7 @@ class FusionTask:
         truth = np.zeros((self._recipe.batch, window, len(self._contract.outputs)), np.float32)
         mask = np.zeros((self._recipe.batch, window), bool)
         for row in range(self._recipe.batch):
-            features = self._train[rng.integers(len(self._train))]
+            features = self._train[int(rng.integers(len(self._train)))]
             length = min(window, len(features.truth))
             if rng.random() < self._recipe.short:
                 length = int(rng.integers(max(2, round(_SHORTEST * length)), length + 1))
@@ -72,7 +72,7 @@ class FusionTask:
             dropped = _dropped(list(feeds), self._recipe.drop_modality, rng)
             for name, feed in feeds.items():
                 variants = features.variants[name]
-                chosen = variants[rng.integers(len(variants))]
+                chosen = variants[int(rng.integers(len(variants)))]
                 if name != dropped:
                     feed[row, :length] = chosen[start : start + length]
             labels = features.truth[start : start + length]

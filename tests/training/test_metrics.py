@@ -1,0 +1,103 @@
+"""CCC against its plain formula, its properties, and the interval over videos."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from affectrt.training.metrics import bootstrap_ci_over_videos, ccc, ccc_author_rcma
+
+SERIES = arrays(np.float64, 20, elements=st.floats(-1, 1, width=32))
+
+
+def test_ccc_of_a_worked_example() -> None:
+    # means 2 and 2.5, biased variances 2/3 and 1/6 … worked by hand: cov = 1/3, so 2·(1/3) / (2/3 + 1/6 + 1/4)
+    x, y = np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.5, 3.0])
+    assert ccc(x, y) == pytest.approx((2 / 3) / (2 / 3 + 1 / 6 + 1 / 4))
+
+
+@given(SERIES, SERIES)
+def test_ccc_lies_in_range_and_is_symmetric(x: np.ndarray, y: np.ndarray) -> None:
+    value = ccc(x, y)
+    assert -1 - 1e-9 <= value <= 1 + 1e-9
+    assert value == pytest.approx(ccc(y, x), abs=1e-12)
+
+
+@given(SERIES, SERIES)
+def test_ccc_never_exceeds_pearson(x: np.ndarray, y: np.ndarray) -> None:
+    if x.std() < 1e-3 or y.std() < 1e-3:
+        return
+    assert abs(ccc(x, y)) <= abs(np.corrcoef(x, y)[0, 1]) + 1e-9
+
+
+def test_offset_and_scale_errors_cost() -> None:
+    truth = np.sin(np.linspace(0, 9, 400))
+    assert ccc(truth, truth) == pytest.approx(1.0)
+    assert ccc(-truth + 2 * truth.mean(), truth) == pytest.approx(-1.0)
+    assert ccc(truth + 0.5, truth) < 0.9
+    assert ccc(0.3 * truth, truth) < 0.7
+
+
+def test_constant_series_have_a_value() -> None:
+    varying = np.linspace(-1, 1, 9)
+    assert ccc(np.full(9, 0.1), np.full(9, 0.1)) == 1.0
+    assert ccc(np.full(9, 0.1), np.full(9, 0.2)) == 0.0
+    assert ccc(np.full(9, 0.1), varying) == 0.0
+
+
+def test_rows_without_annotation_or_estimate_are_left_out() -> None:
+    x, y = np.array([0.1, 0.5, np.nan, 0.9]), np.array([0.2, np.nan, 0.3, 0.8])
+    assert ccc(x, y) == ccc(np.array([0.1, 0.9]), np.array([0.2, 0.8]))
+    assert math.isnan(ccc(np.array([np.nan]), np.array([1.0])))
+
+
+def test_series_of_two_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        ccc(np.zeros(3), np.zeros(4))
+
+
+def test_author_figure_is_lins_times_a_factor_for_equal_means() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(300)
+    y = x + 0.4 * rng.standard_normal(300)
+    y += x.mean() - y.mean()
+    assert ccc_author_rcma(x, y) == pytest.approx(ccc(x, y) * 299 / 300, rel=1e-9)
+    assert ccc_author_rcma(x, x) == pytest.approx(299 / 300)
+
+
+def _videos(count: int, noise: float, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    truths = [np.cumsum(rng.standard_normal(100)) / 10 for _ in range(count)]
+    return [t + noise * rng.standard_normal(100) + 0.3 * rng.standard_normal() for t in truths], truths
+
+
+def test_interval_is_that_of_resampled_concatenations() -> None:
+    estimates, truths = _videos(6, 0.2, seed=2)
+    interval = bootstrap_ci_over_videos(estimates, truths, resamples=300, seed=7)
+    drawn = np.random.default_rng(7).integers(0, 6, size=(300, 6))
+    plain = [
+        ccc(np.concatenate([estimates[v] for v in row]), np.concatenate([truths[v] for v in row])) for row in drawn
+    ]
+    assert interval.value == ccc(np.concatenate(estimates), np.concatenate(truths))
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(plain, [0.025, 0.975])), abs=1e-9)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000))
+def test_interval_contains_its_value_and_narrows_with_more_videos(seed: int) -> None:
+    few = bootstrap_ci_over_videos(*_videos(4, 0.3, seed), resamples=400)
+    many = bootstrap_ci_over_videos(*_videos(64, 0.3, seed), resamples=400)
+    for interval in (few, many):
+        assert interval.low is not None and interval.high is not None
+        assert interval.low - 0.02 <= interval.value <= interval.high + 0.02
+    assert many.high - many.low < few.high - few.low + 0.05  # type: ignore[operator]
+
+
+def test_one_video_has_no_interval() -> None:
+    interval = bootstrap_ci_over_videos([np.array([0.0, 1.0])], [np.array([0.1, 0.9])])
+    assert interval.low is None and interval.high is None

@@ -1,0 +1,230 @@
+"""From a recipe to a checkpoint: draw the corpus, train the encoders, then the fusion, then measure.
+
+Two phases as in the papers: backbones that know their modality first, fusion on top of them second. The measured
+figures are those of the runtime's own session on identities that nothing was chosen by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from affectrt.bundle.contract import Contract
+from affectrt.models.checkpoint import save_checkpoint
+from affectrt.models.rcma import Rcma
+from affectrt.models.sizes import demo_config
+
+from .corpus import Corpus, Split
+from .evaluate import Evaluation, Opened, annotation_of_steps, evaluate, modality_sets
+from .fit import Epoch, Task, fit
+from .progress import Progress
+from .recipe import Recipe, Schedule
+from .recordings import record_video
+from .replay import picture_times
+from .synthetic.corpus import make_corpus
+from .torch_engine import torch_engines
+from .train_encoders import EncoderTask, Example, encode
+from .train_fusion import Features, FusionTask
+
+__all__ = ["Trained", "train"]
+
+# Modalities with an encoder, in the order of a contract.
+ENCODED: tuple[Literal["video", "audio"], ...] = ("video", "audio")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: where the weights are, and their scores with all modalities and with each alone."""
+
+    checkpoint: Path
+    evaluations: tuple[Evaluation, ...]
+
+
+def train(
+    recipe: Recipe,
+    text: str,
+    out: Path,
+    *,
+    work: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train the recipe (`text` is what its file says, for the record) and write the checkpoint to `out`.
+
+    `work` keeps the drawn corpus, its spans and the training state, which `resume` goes on from; without it all of
+    them live in a folder that is deleted at the end.
+    """
+    progress = progress or Progress(quiet=True)
+    torch.set_num_threads(recipe.threads)
+    with nullcontext(work) if work is not None else tempfile.TemporaryDirectory(prefix="affectrt-train-") as folder:
+        return _Training(recipe, text, Path(folder), resume, progress).run(out)
+
+
+class _Training:
+    def __init__(self, recipe: Recipe, text: str, work: Path, resume: bool, progress: Progress) -> None:
+        self._recipe = recipe
+        self._text = text
+        self._work = work
+        self._resume = resume
+        self._progress = progress
+        drawn = recipe.corpus
+        self._corpus_name = (
+            f"drawn corpus of {drawn.train}+{drawn.validation}+{drawn.test} identities, {drawn.seconds:g} s each, "
+            f"{drawn.frame_px} px, seed {drawn.seed}"
+        )
+
+    def run(self, out: Path) -> Trained:
+        with self._progress:
+            corpus = self._corpus()
+            self._corpus_sha256 = hashlib.sha256((corpus.root / "corpus.json").read_bytes()).hexdigest()
+            told = f"{self._recipe.model_dump_json()}\n{self._corpus_sha256}"
+            self._identity = hashlib.sha256(told.encode()).hexdigest()
+            torch.manual_seed(self._recipe.seed)
+            model = Rcma(demo_config())
+            contract = Contract.model_validate(model.contract())
+            train = self._examples(corpus, contract, "train")
+            validation = self._examples(corpus, contract, "validation")
+            self._train_encoders(model, contract, train, validation)
+            self._train_fusion(model, contract, train, validation)
+            evaluations = self._evaluate(model, contract, corpus)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(model, out, self._provenance(evaluations))
+        return Trained(out, evaluations)
+
+    def _corpus(self) -> Corpus:
+        """The recipe's corpus, drawn unless the work folder has it."""
+        wanted = self._recipe.corpus
+        make_corpus(
+            self._work / "corpus",
+            seed=wanted.seed,
+            train=wanted.train,
+            validation=wanted.validation,
+            test=wanted.test,
+            seconds=wanted.seconds,
+            size_px=wanted.frame_px,
+            progress=self._progress.visible,
+        )
+        return Corpus.open(self._work / "corpus")
+
+    def _examples(self, corpus: Corpus, contract: Contract, split: Split) -> list[Example]:
+        """Every recording of a split with the crops' margin and its annotation on the contract's steps."""
+        videos = corpus.videos(split)
+        examples = []
+        with self._progress.bar(f"reading {split}", len(videos)) as done:
+            for video in videos:
+                spans = record_video(contract, video.media_path, margin=True, cache=self._work / "spans")
+                times = picture_times(video.media_path)
+                truth = annotation_of_steps(video.truth, times, spans.steps, contract.step_hz)
+                examples.append(Example(spans, truth[:, _columns(contract)]))
+                done()
+        return examples
+
+    def _train_encoders(
+        self, model: Rcma, contract: Contract, train: Sequence[Example], validation: Sequence[Example]
+    ) -> None:
+        for index, modality in enumerate(ENCODED):
+            recipe = self._recipe.encoders.video if modality == "video" else self._recipe.encoders.audio
+            torch.manual_seed(self._recipe.seed + 1 + index)  # whatever was restored before, the head starts the same
+            encoder, dim = model.encoders[modality], contract.encoder_stages[modality].feature_dim
+            task = EncoderTask(encoder, dim, train, validation, recipe, _crop_px(contract))
+            self._fit(task, recipe, 1 + index)
+
+    def _train_fusion(
+        self, model: Rcma, contract: Contract, train: Sequence[Example], validation: Sequence[Example]
+    ) -> None:
+        with self._progress.bar("encoding", len(train) + len(validation)) as done:
+
+            def encoded(example: Example, mirrored: bool) -> Features:
+                features = _features(model, contract, example, mirrored=mirrored)
+                done()
+                return features
+
+            learnt = [encoded(example, True) for example in train]
+            scored = [encoded(example, False) for example in validation]
+        task = FusionTask(model.fusion, contract, learnt, scored, self._recipe.fusion)
+        self._fit(task, self._recipe.fusion, 9)
+
+    def _fit(self, task: Task, schedule: Schedule, phase: int) -> None:
+        with self._progress.bar(task.name, schedule.epochs * schedule.batches) as done:
+            fit(
+                task,
+                schedule,
+                (self._recipe.seed, phase),
+                state=self._work / f"{task.name.replace(' ', '-')}.state.safetensors",
+                identity=self._identity,
+                resume=self._resume,
+                batch_done=done,
+                epoch_done=lambda epoch: self._progress.say(_told(task, schedule, epoch)),
+            )
+
+    def _evaluate(self, model: Rcma, contract: Contract, corpus: Corpus) -> tuple[Evaluation, ...]:
+        opened = Opened(contract, torch_engines(model), "fp32")
+        sets = modality_sets(contract)
+        evaluations = []
+        with self._progress.bar("testing", len(sets) * len(corpus.videos("test"))) as done:
+            for modalities in sets:
+                evaluation = evaluate(
+                    opened,
+                    corpus,
+                    "test",
+                    modalities=modalities,
+                    corpus_name=self._corpus_name,
+                    video_done=lambda score: done(),
+                )
+                evaluations.append(evaluation)
+                figures = "  ".join(f"{name} {i.value:.3f}" for name, i in evaluation.ccc.items())
+                self._progress.say(f"test, {'+'.join(modalities)}: {figures}  mean {evaluation.mean:.3f}")
+        return tuple(evaluations)
+
+    def _provenance(self, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+        """Nothing here changes from one run of the recipe to the next: no date, no duration, no machine."""
+        recipe = self._recipe
+        return {
+            "recipe": recipe.name,
+            "recipe_text": self._text,
+            "training_corpus": self._corpus_name,
+            "corpus_sha256": self._corpus_sha256,
+            "seed": recipe.seed,
+            "licence": recipe.licence,
+            "intended_use": recipe.intended_use,
+            "limits": recipe.limits,
+            "versions": {"torch": str(torch.__version__), "numpy": np.__version__},
+            "accuracy": [evaluation.as_accuracy().model_dump(mode="json") for evaluation in evaluations],
+        }
+
+
+def _told(task: Task, schedule: Schedule, epoch: Epoch) -> str:
+    scores = " ".join(f"{score:.3f}" for score in epoch.score)
+    kept = "  best" if epoch.best else ""
+    return f"{task.name} {epoch.number}/{schedule.epochs}: loss {epoch.loss:.3f}, validation CCC {scores}{kept}"
+
+
+def _crop_px(contract: Contract) -> int:
+    return contract.video.crop_px if contract.video is not None else 0
+
+
+def _features(model: Rcma, contract: Contract, example: Example, *, mirrored: bool) -> Features:
+    """Features of every modality; of the face also those of its mirror image, where asked for."""
+    variants: dict[str, list[Any]] = {}
+    for modality in ENCODED:
+        if modality not in contract.modalities:
+            continue
+        encoder = model.encoders[modality]
+        ways = (False, True) if mirrored and modality == "video" else (False,)
+        variants[modality] = [
+            encode(modality, encoder, example.spans, _crop_px(contract), mirrored=way)[0] for way in ways
+        ]
+    return Features(variants, example.truth)
+
+
+def _columns(contract: Contract) -> list[int]:
+    """The annotation's columns (valence, arousal) in the order of the model's outputs."""
+    return [("valence", "arousal").index(output.name) for output in contract.outputs]
