@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DIMENSIONS", "PARTS", "Curve", "DemoResult", "PrecisionRun", "Still", "headline"]
+__all__ = ["DIMENSIONS", "PARTS", "Curve", "DemoResult", "PrecisionRun", "Still", "headline", "number"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -112,9 +112,19 @@ def headline(result: DemoResult) -> str:
     return f"{sentence} in {last.label}, which {_cost(first, last)}."
 
 
+def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
+    """A value for people: a real minus sign, and a dash for what is not known."""
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = f"{0:.{digits}f}"
+    return text.replace("-", "−")
+
+
 def _followed(ccc: Mapping[str, float]) -> str:
     how = {name: _closeness(ccc.get(name, math.nan)) for name in DIMENSIONS}
-    value = {name: _number(ccc.get(name, math.nan)) for name in DIMENSIONS}
+    value = {name: number(ccc.get(name, math.nan), 2) for name in DIMENSIONS}
     if len(set(how.values())) == 1:
         both = f"(CCC {value['valence']} and {value['arousal']})"
         return how["valence"].format("valence and arousal") + f" {both}"
@@ -146,10 +156,3 @@ def _times(factor: float) -> str:
     if math.isnan(factor):
         return "an unknown number of times"
     return f"{factor:.0f}×" if factor >= 10 else f"{factor:.1f}×"
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "undefined"
-    text = f"{value:.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", "−")

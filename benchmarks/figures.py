@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .demo_result import DIMENSIONS, PARTS, Curve, DemoResult
+from .demo_result import DIMENSIONS, PARTS, Curve, DemoResult, number
 from .svg import figure_of, png_from_figure, svg_from_figure
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _draw_legend(figure: Figure, result: DemoResult, at: tuple[float, float]) ->
     names = ["truth"]
     for index, run in enumerate(result.runs[:3]):
         handles.append(Line2D([], [], color=LIGHT[RUN_ROLES[index]], lw=1.7, ls=RUN_DASHES[index]))
-        ccc = ", ".join(f"{n} {run.ccc.get(n, float('nan')):.3f}" for n in DIMENSIONS)
+        ccc = ", ".join(f"{n} {number(run.ccc.get(n, float('nan')))}" for n in DIMENSIONS)
         names.append(f"{run.label}: CCC {ccc}")
     figure.legend(
         handles, names, loc="upper left", bbox_to_anchor=at, frameon=False, borderaxespad=0, borderpad=0, fontsize=11.5

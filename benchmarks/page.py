@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .figures import LIGHT
 
-__all__ = ["document", "fact_list", "image", "number", "table"]
+__all__ = ["document", "fact_list", "image", "table"]
 
 DARK: Mapping[str, str] = {
     "ink": "#e8e6e0",
@@ -87,8 +87,13 @@ footer { margin-top: 52px; border-top: 1px solid var(--rule); padding-top: 12px;
   th, td { padding-left: 8px }
 }
 @media print {
-  body { font-size: 12px } main { padding: 0; max-width: none } h1 { font-size: 22px } h2 { margin-top: 26px }
-  figure, table, .note, .tiles, .facts > *, .keep { break-inside: avoid } h2 { break-after: avoid }
+  :root { --page: #fff } body { font-size: 12px } main { padding: 0; max-width: none } h1 { font-size: 21px }
+  h2 { font-size: 15px; margin-top: 22px; break-after: avoid }
+  .tile b { font-size: 22px } .tile span { font-size: 11px }
+  .note { margin-bottom: 16px } .facts, .facts h3, dl, th, td, table, figcaption, .legend { font-size: 11px }
+  th, td { padding-top: 2px; padding-bottom: 2px } dt, dd { padding-top: 1px; padding-bottom: 1px }
+  .pair { grid-template-columns: 42fr 58fr; gap: 28px }
+  figure, tr, .note, .tiles, .facts > *, .keep { break-inside: avoid } p, ul.plain { max-width: none }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 }
 @page { margin: 16mm }
@@ -144,16 +149,6 @@ def image(rgb: npt.NDArray[np.uint8], *, side_px: int, text: str) -> str:
         raise RuntimeError("OpenCV cannot encode JPEG")
     data = base64.b64encode(content.tobytes()).decode("ascii")
     return f'<img alt="{escape(text)}" src="data:image/jpeg;base64,{data}">'
-
-
-def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
-    """A value for people: a real minus sign, and a dash for what is not known."""
-    if not np.isfinite(value):
-        return "–"
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    if float(text) == 0:
-        text = f"{0:.{digits}f}"
-    return text.replace("-", "−")
 
 
 def _variables(colours: Mapping[str, str]) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .demo_result import DIMENSIONS, PARTS, DemoResult, PrecisionRun, headline
+from .demo_result import DIMENSIONS, PARTS, DemoResult, PrecisionRun, headline, number
 from .figures import MARGIN_PX, RUN_ROLES, plane_svg, time_split_svg, timeline_svg
-from .page import document, fact_list, image, number, table
+from .page import document, fact_list, image, table
 
 __all__ = ["report_html", "write_report"]
 
@@ -35,7 +35,7 @@ NOT_FOR = (
     "Valence and arousal rate how an expression looks to an observer. They are not a reading of what someone feels, "
     "thinks or intends, and a neutral face is no evidence of a neutral mind.",
     "In the European Union, inferring emotions of people at work or in education is prohibited except for medical or "
-    "safety reasons (AI Act, Article 5(1)(f)). Elsewhere, those exposed must be told (Article 50(3)).",
+    "safety reasons (AI Act, Article 5(1)(f)); where it is allowed, those exposed must be told (Article 50(3)).",
     "Not for decisions about a person: hiring, grading, policing, credit, insurance, border control, care.",
 )
 

@@ -52,19 +52,18 @@ def svg_from_figure(figure: Figure, key: str, title: str, colours: Mapping[str, 
 
 
 def png_from_figure(figure: Figure, *, width_px: int) -> bytes:
-    """The figure as PNG of at most 256 colours: flat drawings lose nothing and shrink to a third."""
-    import cv2
+    """The figure as PNG of 256 colours: flat drawings lose nothing that is seen, and shrink to a third."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image  # comes with matplotlib
 
     figure.set_dpi(width_px / figure.get_size_inches()[0])
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     rgb = np.asarray(canvas.buffer_rgba())[..., :3]
-    done, content = cv2.imencode(".png", rgb[..., ::-1].copy(), [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    if not done:
-        raise RuntimeError("OpenCV cannot encode PNG")
-    return bytes(content.tobytes())
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _short(attribute: re.Match[str]) -> str:

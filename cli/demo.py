@@ -89,6 +89,7 @@ class _Plan:
 
 def _run_chain(plan: _Plan, console: Console) -> DemoResult:
     """Every step into `plan.folder`."""
+    from affectrt.benchmarks.figures import figure_png
     from affectrt.benchmarks.machine import machine_facts
     from affectrt.benchmarks.report import write_report
 
@@ -120,6 +121,7 @@ def _run_chain(plan: _Plan, console: Console) -> DemoResult:
     with _step(console, "writing the report") as say:
         result = demo_result(plan.folder, clip, bundle, reports, machine)
         write_report(result, plan.folder / "report.html")
+        (plan.folder / "report.png").write_bytes(figure_png(result))
         write_summary(result, bundle, plan.folder / MARK)
         say("wrote the report")
     return result

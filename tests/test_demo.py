@@ -21,6 +21,7 @@ FILES = {
     "predictions-int8.jsonl",
     "rcma-demo.affect",
     "report.html",
+    "report.png",
     "summary.json",
     "truth.csv",
 }
@@ -101,6 +102,7 @@ def test_report_shows_the_summary(made: Path) -> None:
     assert summary["bundle"]["fingerprint"] in page
     assert page.count("data:image/jpeg;base64,") == 9
     assert "Drawn faces, synthetic voice" in page
+    assert (made / "report.png").stat().st_size < 200_000
     resources = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page)
     assert all(r.startswith(("data:", "#")) for r in resources)
 

@@ -122,7 +122,7 @@ def test_what_must_be_said_is_said(result: DemoResult) -> None:
         (0.91, 0.85, "followed valence and arousal closely (CCC 0.91 and 0.85)"),
         (0.86, 0.31, "followed valence closely (CCC 0.86) and followed arousal loosely (CCC 0.31)"),
         (0.02, -0.1, "did not follow valence and arousal (CCC 0.02 and −0.10)"),
-        (float("nan"), 0.6, "did not follow valence (CCC undefined) and followed arousal (CCC 0.60)"),
+        (float("nan"), 0.6, "did not follow valence (CCC –) and followed arousal (CCC 0.60)"),
     ],
 )
 def test_headline_does_not_flatter(result: DemoResult, valence: float, arousal: float, words: str) -> None:
