@@ -30,7 +30,9 @@ def train(
     from affectrt.training.train import train as run
 
     if out.suffix != ".safetensors":
-        raise UsageError(f"--out {out}", expected="a name that ends in .safetensors", fix=f"--out {out}.safetensors")
+        raise UsageError(
+            f"--out {out}", expected="a name that ends in .safetensors", fix=f"--out {out.with_suffix('.safetensors')}"
+        )
     if resume and work is None:
         raise UsageError("--resume without --work", expected="the folder of the earlier run", fix="--work DIR")
     recipe, text = read_recipe(config)

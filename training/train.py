@@ -82,8 +82,8 @@ class _Training:
         )
 
     def run(self, out: Path) -> Trained:
+        corpus = self._corpus()  # with a bar of its own
         with self._progress:
-            corpus = self._corpus()
             self._corpus_sha256 = hashlib.sha256((corpus.root / "corpus.json").read_bytes()).hexdigest()
             told = f"{self._recipe.model_dump_json()}\n{self._corpus_sha256}"
             self._identity = hashlib.sha256(told.encode()).hexdigest()
