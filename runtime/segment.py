@@ -46,6 +46,7 @@ class Segment:
         self._first_step = first_step
         self._source = source
         self._ask = ask
+        self._limits = {output.name: (output.low, output.high) for output in contract.outputs}
         self._keep = contract.fusion.span_steps + hop
         # Of the steps, only those that some window will hold are encoded.
         self._encode_every = gcd(hop, contract.fusion.stride_steps)
@@ -63,8 +64,6 @@ class Segment:
         if contract.audio is not None and "audio" in used:
             self._audio = AudioSpanner(contract.audio, contract.step_hz, first_step)
             self._audio_line = FeatureTimeline(contract.audio.feature_dim, first_step, self._keep)
-
-    # -- media in ----------------------------------------------------------------------------------------------
 
     def push_frame(self, placed: PlacedFrame) -> None:
         if self._frames is not None and "video" in self._open:
@@ -278,7 +277,7 @@ class Segment:
         for stage in self._contract.fusion.stages:
             values = np.atleast_2d(pending.results[stage.stage])
             for column, name in enumerate(stage.outputs):
-                columns[name] = values[:, column]
+                columns[name] = np.clip(values[:, column], *self._limits[name])
         for step, row, (modalities, quality) in zip(pending.steps, pending.rows, pending.described, strict=True):
             values_at = {name: float(column[row]) for name, column in columns.items()}
             if not all(np.isfinite(v) for v in values_at.values()):

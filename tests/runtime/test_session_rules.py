@@ -214,6 +214,15 @@ def test_two_faces_have_timelines_of_their_own() -> None:
     assert by_track[7][0].warming_up and by_track[7][0].quality.face_score == 0.8
 
 
+def test_estimates_stay_inside_the_declared_range() -> None:
+    session = Session(contract(), modalities=["audio"])
+    session.push_audio(np.full(RATE, 0.5, np.float32), 0.0)
+    session.flush()
+    while waiting := session.pending():
+        session.resolve(waiting, [result * 3 for result in answer(waiting)])
+    assert {e.arousal for e in session.poll()} == {1.0}
+
+
 def test_wrong_use_is_refused() -> None:
     with pytest.raises(UsageError, match="hop of 11 steps"):
         Session(contract(), hop_steps=11)
