@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,9 @@ class _Shape:
     input_shape: tuple[int, ...]
 
 
-def measure_peak(*, threads: int | None = None, iterations: int = 12) -> Peak:
+def measure_peak(
+    *, threads: int | None = None, iterations: int = 12, clock: Callable[[], float] = perf_counter
+) -> Peak:
     """Time each shape in both precisions; takes a few seconds. Needs the onnx package to write the graphs."""
     found: dict[str, float] = {}
     rng = np.random.default_rng(0)
@@ -61,7 +64,7 @@ def measure_peak(*, threads: int | None = None, iterations: int = 12) -> Peak:
             x: Number = values if precision == "int8" else values.astype(np.float32) / 255
             graph = shape.build(precision == "int8")
             with OnnxRuntimeEngine(graph, threads=threads, provenance={}) as engine:
-                timing = measure(partial(engine.infer, {"x": x}), iterations=iterations, warmup_s=0.1)
+                timing = measure(partial(engine.infer, {"x": x}), iterations=iterations, warmup_s=0.1, clock=clock)
             found[f"{shape.name} {precision}"] = shape.macs / timing.best
     best = {p: max(v for name, v in found.items() if name.endswith(p)) for p in ("fp32", "int8")}
     return Peak(best["fp32"], best["int8"], found)

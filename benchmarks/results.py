@@ -34,6 +34,7 @@ class BenchResults:
     pipelines: list[PipelineResult] = field(default_factory=list)
     session_ms_per_step: dict[str, float] = field(default_factory=dict)
     bundles: dict[str, str] = field(default_factory=dict)  # model → fingerprint
+    clock: str = "wall clock"
 
     def as_record(self) -> dict[str, object]:
         """Plain data, for JSON."""
@@ -42,6 +43,7 @@ class BenchResults:
             "format_version": FORMAT_VERSION,
             "machine": dict(self.machine),
             "bundles": dict(self.bundles),
+            "clock": self.clock,
             "peak": None if self.peak is None else self.peak.as_record(),
             "stages": [result.as_record() for result in self.stages],
             "session_ms_per_step": dict(self.session_ms_per_step),
@@ -74,7 +76,7 @@ def print_results(results: BenchResults, console: Console, percentiles: Sequence
             f"matrix peak measured here: FP32 {results.peak.fp32 / 1e9:.0f}, INT8 {results.peak.int8 / 1e9:.0f} GMAC/s"
         )
     if results.stages:
-        _print_stages(results.stages, console, percentiles)
+        _print_stages(results, console, percentiles)
     for model, works in _works(results.stages).items():
         told = ", ".join(f"{stage} {work.macs / 1e9:.3f}" for stage, work in works.items())
         console.print(f"GMAC a row, {model}: {told}")
@@ -84,15 +86,15 @@ def print_results(results: BenchResults, console: Console, percentiles: Sequence
         _print_pipelines(results.pipelines, console)
 
 
-def _print_stages(stages: Sequence[StageResult], console: Console, percentiles: Sequence[float]) -> None:
+def _print_stages(results: BenchResults, console: Console, percentiles: Sequence[float]) -> None:
     from rich.table import Table
 
-    table = Table(title="each stage alone", title_justify="left", box=None, pad_edge=False)
+    table = Table(title=f"each stage alone, {results.clock}", title_justify="left", box=None, pad_edge=False)
     for name in ("model", "stage", "precision"):
         table.add_column(name)
     for name in ("batch", *(f"p{p:g} ms" for p in percentiles), "rows/s", "GMAC/s", "of peak"):
         table.add_column(name, justify="right")
-    for result in stages:
+    for result in results.stages:
         timing, speed, share = result.timing, result.macs_per_second, result.share_of_peak
         ran = result.precision if result.ran == result.precision else f"{result.precision}→{result.ran}"
         table.add_row(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -95,13 +96,19 @@ def time_stage(
     duration_s: float = 0.0,
     warmup_s: float = 0.2,
     peak: Peak | None = None,
+    clock: Callable[[], float] = perf_counter,
 ) -> StageResult:
     """Open the stage's engine and time single calls of one batch size. With `peak`, its work is counted too."""
     ran = bundle.plan(precision)[stage]
     feeds = stage_feeds(bundle, stage, batch)
     with open_engine(bundle, stage, precision, backend, threads) as engine:
         timing = measure(
-            lambda: engine.infer(feeds), rows=batch, iterations=iterations, duration_s=duration_s, warmup_s=warmup_s
+            lambda: engine.infer(feeds),
+            rows=batch,
+            iterations=iterations,
+            duration_s=duration_s,
+            warmup_s=warmup_s,
+            clock=clock,
         )
     work = None if peak is None else Work.of(bundle, stage)
     return StageResult(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,13 @@ def bench(
     peak: Annotated[
         bool, typer.Option(help="Measure the machine's matrix peak and hold each stage to it; needs onnx.")
     ] = True,
+    cpu_time: Annotated[
+        bool,
+        typer.Option(
+            "--cpu-time",
+            help="Count the processor time of one thread instead of the wall clock: on a machine that others use too.",
+        ),
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the results to this file, or into this folder.")] = None,
     cache: Annotated[Path, typer.Option(help="Where the suite keeps the bundles that it makes.")] = Path("build/bench"),
 ) -> None:
@@ -49,6 +57,10 @@ def bench(
     """
     percentiles = _numbers(percentile, "--percentile", 0, 100)
     batches = [int(size) for size in _numbers(batch, "--batch", 1, 4096)]
+    if cpu_time and (source is not None or bundle is None or threads not in (None, 1)):
+        raise UsageError(
+            "--cpu-time counts one thread's time", expected="a bundle, without --source, with at most one thread"
+        )
     if bundle is None:
         raise typer.Exit(_run_suite(cache, repeats, threads, json))
 
@@ -61,7 +73,8 @@ def bench(
     from affectrt.benchmarks.stages import time_stage
     from affectrt.bundle import open_bundle
 
-    results = BenchResults(machine_facts())
+    results = BenchResults(machine_facts(), clock="processor time of one thread" if cpu_time else "wall clock")
+    threads, clock = (1, time.thread_time) if cpu_time else (threads, time.perf_counter)
     opened = open_bundle(bundle)
     precisions = _precisions(opened, precision)
     if source is not None and not source.is_file():
@@ -72,7 +85,7 @@ def bench(
     messages = Console(stderr=True)
     with messages.status("measuring the machine's matrix peak") as status:
         if peak:
-            results.peak = measure_peak(threads=threads)
+            results.peak = measure_peak(threads=threads, clock=clock)
         for asked in precisions:
             for stage in opened.contract.stages:
                 for size in batches:
@@ -89,6 +102,7 @@ def bench(
                             duration_s=duration,
                             warmup_s=warmup / 1000,
                             peak=results.peak,
+                            clock=clock,
                         )
                     )
         for asked in precisions if source is not None else ():

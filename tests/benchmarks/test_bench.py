@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from affectrt.benchmarks.peak import Peak
 from affectrt.benchmarks.pipeline import PipelineResult, compare_pipeline, recorded_calls, seconds_of_session
 from affectrt.benchmarks.results import BenchResults, print_results, save_results
 from affectrt.benchmarks.stages import StageResult, Work, stage_feeds, time_stage
-from affectrt.benchmarks.timing import Timing
+from affectrt.benchmarks.timing import Timing, measure
 from affectrt.bundle import Bundle
 from affectrt.cli.main import main
 from affectrt.runtime.run import run_bundle
@@ -147,9 +148,18 @@ def test_verb_measures_a_bundle_and_a_file(
     assert "rows/s" in capsys.readouterr().out
 
 
+def test_processor_time_stands_still_while_others_run(bundle: Bundle) -> None:
+    """A call that sleeps takes wall clock but no processor time, like one that waits for a busy machine."""
+    waited = measure(lambda: time.sleep(0.02), iterations=3, warmup_s=0, clock=time.thread_time)
+    assert waited.percentile(100) < 0.01
+    result = time_stage(bundle, "fusion", "fp32", 1, threads=1, iterations=3, warmup_s=0, clock=time.thread_time)
+    assert 0 < result.timing.percentile(50) < 0.1
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["--cpu-time", "--threads", "2"], "one thread"),
         (["--percentile", "120"], "--percentile '120'"),
         (["--batch", "0"], "--batch '0'"),
         (["--batch", "a,b"], "separated by commas"),
