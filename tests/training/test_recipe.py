@@ -41,3 +41,17 @@ def test_what_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_recipe_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no recipe"):
         read_recipe(tmp_path / "none.toml")
+
+
+def test_the_demo_checkpoint_comes_from_the_demo_recipe() -> None:
+    """The weights in the repository say which text they were trained by: it must be the recipe beside them."""
+    pytest.importorskip("torch")
+    from affectrt.models.checkpoint import load_checkpoint
+
+    path = DEMO.parents[2] / "models" / "weights" / "rcma-demo.safetensors"
+    told = load_checkpoint(path).provenance
+    assert told["recipe_text"] == DEMO.read_text()
+    assert path.stat().st_size <= 6_000_000
+    both, *alone = (sum(d["value"] for d in a["ccc"].values()) / 2 for a in told["accuracy"])
+    assert min(d["value"] for d in told["accuracy"][0]["ccc"].values()) >= 0.80
+    assert both > max(alone)
