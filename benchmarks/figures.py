@@ -144,9 +144,11 @@ def _draw_panel(axes: Axes, result: DemoResult, dimension: str, colours: Mapping
         end = min(result.warm_up_s, result.clip_s)
         axes.axvspan(0, end, color=colours["shade"], lw=0, zorder=0)
         if end > 0.1 * result.clip_s:
-            axes.text(
-                end / 2, -0.98, "warming up", color=colours["muted"], ha="center", va="bottom", size=11, style="italic"
-            )
+            # Where the curve is not.
+            below = np.nansum(result.truth.of(dimension)[result.truth.t_s < end]) >= 0
+            at, va = (-0.97, "bottom") if below else (0.97, "top")
+            style: dict[str, Any] = {"ha": "center", "va": va, "size": 11, "style": "italic"}
+            axes.text(end / 2, at, "warming up", color=colours["muted"], **style)
     _line(axes, result.truth, dimension, color=colours["truth"], lw=3.4)
     for index, run in enumerate(result.runs[:3]):
         _line(axes, run.curve, dimension, color=colours[RUN_ROLES[index]], lw=1.7, ls=RUN_DASHES[index])
