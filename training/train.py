@@ -7,6 +7,7 @@ figures are those of the runtime's own session on identities that nothing was ch
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -84,7 +85,7 @@ class _Training:
     def run(self, out: Path) -> Trained:
         corpus = self._corpus()  # with a bar of its own
         with self._progress:
-            self._corpus_sha256 = hashlib.sha256((corpus.root / "corpus.json").read_bytes()).hexdigest()
+            self._corpus_sha256 = _fingerprint(corpus)
             told = f"{self._recipe.model_dump_json()}\n{self._corpus_sha256}"
             self._identity = hashlib.sha256(told.encode()).hexdigest()
             torch.manual_seed(self._recipe.seed)
@@ -199,6 +200,13 @@ class _Training:
             "versions": {"torch": str(torch.__version__), "numpy": np.__version__},
             "accuracy": [evaluation.as_accuracy().model_dump(mode="json") for evaluation in evaluations],
         }
+
+
+def _fingerprint(corpus: Corpus) -> str:
+    """SHA-256 over the names and hashes of all media and annotations, as the corpus's own record lists them."""
+    clips = json.loads((corpus.root / "corpus.json").read_text(encoding="utf-8"))["clips"]
+    lines = sorted(f"{digest}  {path}\n" for clip in clips for path, digest in clip["sha256"].items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _told(task: Task, schedule: Schedule, epoch: Epoch) -> str:
