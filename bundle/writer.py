@@ -100,12 +100,14 @@ def update_bundle(
     """A bundle with more in it, written over `bundle` or to `out`, all or nothing.
 
     A new graph replaces the one of the same stage, precision and target; a new attachment or plan the one of
-    its name; a new accuracy the one of the same precision, backend and corpus. What stays is hashed again.
+    its name; a new accuracy the one of the same precision, backend and corpus. Accuracies of a precision that gets
+    new graphs go, because they were measured on the old ones. What stays is hashed again.
     """
     target = bundle.path if out is None else Path(out)
     old = bundle.manifest
     drawn = {(g.stage, g.precision, g.target) for g in graphs}
     measured = {(a.precision, a.backend, a.corpus) for a in accuracy}
+    redrawn = {g.precision for g in graphs}
     files = dict(attachments or {})
     with _staged(target, overwrite=overwrite or out is None) as folder:
         kept = [g for g in old.graphs if (g.stage, g.precision, g.target) not in drawn]
@@ -119,7 +121,11 @@ def update_bundle(
                 "attachments": {**old.attachments, **{k: _put_file(folder, f) for k, f in files.items()}},
                 "plans": {**old.plans, **{asked: dict(plan) for asked, plan in (plans or {}).items()}},
                 "accuracy": (
-                    *(a for a in old.accuracy if (a.precision, a.backend, a.corpus) not in measured),
+                    *(
+                        a
+                        for a in old.accuracy
+                        if a.precision not in redrawn and (a.precision, a.backend, a.corpus) not in measured
+                    ),
                     *accuracy,
                 ),
             }

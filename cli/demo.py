@@ -208,7 +208,7 @@ def _step(console: Console, title: str) -> Iterator[_Say]:
     began = time.perf_counter()
     with _Say(console, title) as say:
         yield say
-    console.print(f"{time.perf_counter() - began:6.1f} s  {say.last}", markup=False)
+    console.print(f"{time.perf_counter() - began:6.1f} s  {say.last}", markup=False, soft_wrap=True)
 
 
 def _checkpoint_path() -> Path:

@@ -37,12 +37,16 @@ def evaluate(
     ] = None,
     hop: Annotated[int | None, typer.Option(help="Steps between fusions; default: the model's own.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of each engine; default: all cores.")] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the scores into the bundle's manifest; its fingerprint changes.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with the score of every video.")] = False,
 ) -> None:
     """Concordance correlation (CCC) with 95 % intervals, through the runtime's own source, session and engines.
 
     A model of several modalities is scored with all of them and with each alone, unless --modalities names a set.
     """
+    from affectrt.bundle import open_bundle, update_bundle
     from affectrt.training.corpus import Corpus
     from affectrt.training.evaluate import evaluate as run
     from affectrt.training.evaluate import modality_sets, open_model
@@ -50,6 +54,8 @@ def evaluate(
 
     from .scores import print_scores
 
+    # Before the work, so that a checkpoint or a damaged bundle is refused at once.
+    recorded = open_bundle(model) if record else None
     opened_corpus = Corpus.open(corpus)
     with open_model(model, precision.value, threads) as opened, Progress() as progress:
         sets = (
@@ -68,6 +74,8 @@ def evaluate(
                         video_done=lambda score: done(),
                     )
                 )
+    if recorded is not None:
+        update_bundle(recorded, accuracy=[evaluation.as_accuracy() for evaluation in evaluations])
     if as_json:
         typer.echo(json.dumps({"evaluations": [_record(e) for e in evaluations]}, indent=1))
     else:

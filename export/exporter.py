@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import BundleError, ParityError
-from affectrt.bundle.manifest import Provenance
+from affectrt.bundle.manifest import Accuracy, Provenance
 from affectrt.bundle.scopes import FRONT_END
 from affectrt.bundle.store import Bundle
 from affectrt.bundle.strict_json import problems_from_validation
@@ -76,7 +76,7 @@ def export_bundle(
         tell(f"{stage} equals PyTorch within {result.parity.relative:.1e} on {result.parity.rows} recorded inputs")
         graphs.append(result.draft)
     title = name or f"{contract.system}-{contract.variant}"
-    draft = BundleDraft(title, contract, provenance, graphs)
+    draft = BundleDraft(title, contract, provenance, graphs, accuracy=_accuracy(checkpoint))
     return write_bundle(out, draft, overwrite=overwrite)
 
 
@@ -112,6 +112,14 @@ def _provenance(checkpoint: LoadedCheckpoint) -> Provenance:
         return Provenance.model_validate({**known, "checkpoint_sha256": checkpoint.sha256, "versions": versions})
     except ValidationError as error:
         raise _listed("the checkpoint does not say where it comes from", error) from None
+
+
+def _accuracy(checkpoint: LoadedCheckpoint) -> tuple[Accuracy, ...]:
+    """What was measured on the checkpoint itself, each entry naming the backend that it was measured with."""
+    try:
+        return TypeAdapter(tuple[Accuracy, ...]).validate_python(checkpoint.provenance.get("accuracy", ()))
+    except ValidationError as error:
+        raise _listed("the checkpoint's accuracy cannot be read", error) from None
 
 
 def _listed(title: str, error: ValidationError) -> BundleError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,25 @@ def truth(path: Path) -> np.ndarray:
 def test_everything_behind_the_report_is_kept_and_nothing_else(made: Path) -> None:
     assert {p.name for p in made.iterdir()} == FILES
     assert [p.name for p in made.parent.iterdir()] == [made.name]
+
+
+def test_a_run_stays_small_and_without_torch(made: Path, tmp_path: Path) -> None:
+    """The whole process, at demo size: no torch, no onnx, and less than 600 MB at its peak."""
+    script = """
+import sys
+for name in ("torch", "onnx", "onnxscript", "safetensors"):
+    sys.modules[name] = None  # an import of it raises
+from affectrt.cli.main import main
+code = main(sys.argv[1:])
+# Not getrusage: its peak is inherited from the process that started this one.
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+sys.exit(code)
+"""
+    arguments = ["run", str(made / "rcma-demo.affect"), str(made / "clip.mp4"), str(tmp_path / "out.jsonl"), "--quiet"]
+    answer = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1 + 6 * STEP_HZ
+    assert int(answer.stdout.split()[-1]) < 600_000, f"{answer.stdout} kB"
 
 
 def test_each_precision_ran_what_its_plan_says(made: Path) -> None:

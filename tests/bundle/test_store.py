@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from affectrt.bundle import (
+    Accuracy,
     BundleDraft,
     BundleError,
     Contract,
     FileDraft,
     GraphDraft,
+    Interval,
     Provenance,
     open_bundle,
     update_bundle,
@@ -104,6 +106,23 @@ def test_calibration_adds_graphs_attachments_and_a_plan(bundle_path: Path) -> No
     assert after.fingerprint != before.fingerprint
     again = update_bundle(after, graphs=[GraphDraft("audio", "int8", b"newer", 20, "cpu")])
     assert again.read(again.graph_for("audio", "int8", "cpu")) == b"newer"
+
+
+def test_new_graphs_take_the_accuracy_measured_on_the_old_ones_with_them(bundle_path: Path) -> None:
+    def measured(precision: str) -> Accuracy:
+        return Accuracy(
+            precision=precision, backend="onnxruntime", corpus="c", videos=1, ccc={"valence": Interval(value=0.5)}
+        )
+
+    bundle = update_bundle(
+        open_bundle(bundle_path),
+        graphs=[GraphDraft("audio", "int8", b"int8", 20, "cpu")],
+        plans={"int8": {"audio": "int8"}},
+        accuracy=[measured("fp32"), measured("int8")],
+    )
+    assert [a.precision for a in bundle.manifest.accuracy] == ["fp32", "int8"]
+    again = update_bundle(bundle, graphs=[GraphDraft("audio", "int8", b"newer", 20, "cpu")])
+    assert [a.precision for a in again.manifest.accuracy] == ["fp32"]
 
 
 def test_a_precision_that_is_not_there_is_an_error_with_a_command(bundle_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("gi")
 
+from affectrt.bundle import open_bundle
 from affectrt.cli.main import main
 
 TINY = """
@@ -56,6 +57,20 @@ def test_evaluate_tells_every_set_of_modalities(folder: Path, capsys: pytest.Cap
     assert main(["evaluate", *arguments, "--modalities", "audio", "--split", "validation"]) == 0
     table = capsys.readouterr().out
     assert "validation" in table and "video+audio" not in table
+
+
+def test_evaluate_records_its_scores_in_the_bundle(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, corpus = folder / "tiny.affect", str(folder / "work" / "corpus")
+    assert main(["export", str(folder / "tiny.safetensors"), "--out", str(path), "--corpus", corpus, "--quiet"]) == 0
+    exported = open_bundle(path)
+    assert {a.backend for a in exported.manifest.accuracy} == {"torch"}, "what the checkpoint says of itself travels"
+    capsys.readouterr()
+    assert main(["evaluate", str(path), corpus, "--modalities", "video,audio", "--record", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["evaluations"]
+    (kept,) = [a for a in open_bundle(path).manifest.accuracy if a.backend == "onnxruntime"]
+    assert kept.videos == 2 and kept.ccc["arousal"].model_dump() == told["ccc"]["arousal"]
+    assert main(["evaluate", str(folder / "tiny.safetensors"), corpus, "--record"]) == 1
+    assert "is not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
