@@ -1,0 +1,52 @@
+"""The committed demo weights, on drawn people that neither training nor its test split has ever shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("gi")
+
+import affectrt.models
+from affectrt.calibration import calibrate_bundle
+from affectrt.export import export_bundle
+from affectrt.models import load_checkpoint
+from affectrt.training.corpus import Corpus
+from affectrt.training.evaluate import Evaluation, evaluate, open_model
+from affectrt.training.recordings import record_spans
+from affectrt.training.synthetic import make_corpus
+
+WEIGHTS = Path(affectrt.models.__path__[0]) / "weights" / "rcma-demo.safetensors"
+SEED = 4711  # the recipe's corpus has another, and with it other people
+
+
+@pytest.mark.slow
+def test_new_people_are_followed_by_both_modalities_together_in_fp32_and_int8(tmp_path: Path) -> None:
+    """CCC ≥ 0.80 on both dimensions, fusing beats either modality alone, INT8 costs at most 0.02."""
+    make_corpus(tmp_path / "corpus", seed=SEED, train=4, validation=1, test=14, progress=False)
+    corpus = Corpus.open(tmp_path / "corpus")
+    calibration = [video.media_path for video in corpus.videos("train")]
+    checkpoint = load_checkpoint(WEIGHTS)
+    recordings = record_spans(checkpoint.model, calibration[:1], per_stage=24, seed=0)
+    path = tmp_path / "demo.affect"
+    export_bundle(checkpoint, path, recordings=recordings)
+    calibrate_bundle(path, calibration, seed=0)
+
+    def scores(precision: str, *modalities: str) -> Evaluation:
+        with open_model(path, precision) as opened:  # type: ignore[arg-type]
+            return evaluate(opened, corpus, "test", modalities=modalities)
+
+    both, int8 = scores("fp32", "video", "audio"), scores("int8", "video", "audio")
+    alone = [scores("fp32", modality) for modality in ("video", "audio")]
+    told = {
+        "+".join(e.modalities) + " " + e.precision: {k: round(v.value, 3) for k, v in e.ccc.items()}
+        for e in (both, int8, *alone)
+    }
+    print(told)
+    mean = [np.mean([interval.value for interval in e.ccc.values()]) for e in (both, *alone)]
+    assert all(interval.value >= 0.80 for interval in both.ccc.values()), told
+    assert mean[0] > max(mean[1:]), told
+    assert all(both.ccc[name].value - int8.ccc[name].value <= 0.02 for name in both.ccc), told
