@@ -10,9 +10,10 @@ import numpy as np
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import MediaError
-from affectrt.runtime import Request, Session
+from affectrt.runtime import Request
 from affectrt.runtime.engines.base import Array
-from affectrt.runtime.sources import AudioChunk, Source, StreamEnd, VideoChunk, open_source
+from affectrt.runtime.replay import replay
+from affectrt.runtime.sources import Source, open_source
 
 __all__ = ["record_windows", "source_windows"]
 
@@ -86,26 +87,5 @@ def source_windows(
             kept[stage] = sorted(rows, key=lambda row: row[:2])[:per_stage]
         return [np.zeros(contract.stage_output(r.stage).shape, np.float32) for r in requests]
 
-    _play(contract, source, answer)
+    replay(contract, source, answer, gather=GATHER)
     return {stage: [feeds for _, _, feeds in sorted(rows, key=lambda row: row[1])] for stage, rows in kept.items()}
-
-
-def _play(contract: Contract, source: Source, answer: Callable[[Sequence[Request]], Sequence[Array]]) -> None:
-    session = Session(contract, modalities=source.modalities)
-    for event in source:
-        if isinstance(event, VideoChunk):
-            session.push_video(event.frames, event.pts_s)
-        elif isinstance(event, AudioChunk):
-            session.push_audio(event.samples, event.pts_s)
-        elif isinstance(event, StreamEnd):
-            session.end(event.modality)
-        if len(session.pending()) >= GATHER:
-            _resolve(session, answer)
-    session.flush()
-    _resolve(session, answer)
-
-
-def _resolve(session: Session, answer: Callable[[Sequence[Request]], Sequence[Array]]) -> None:
-    while requests := session.pending():
-        session.resolve(requests, answer(requests))
-    session.poll()

@@ -18,10 +18,11 @@ from affectrt.bundle.manifest import Accuracy, Interval, Precision
 from affectrt.runtime import Estimate, Scheduler
 from affectrt.runtime.engines.base import Engine
 from affectrt.runtime.engines.opening import open_engines
+from affectrt.runtime.replay import replay
 
 from .corpus import Corpus, CorpusVideo, Split
+from .media import open_media, picture_times
 from .metrics import bootstrap_ci_over_videos, ccc
-from .replay import open_media, picture_times, replay
 
 __all__ = [
     "Evaluation",

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from affectrt.bundle.contract import Contract
 from affectrt.runtime import Request
 from affectrt.runtime.engines.base import Array
+from affectrt.runtime.replay import replay
 from affectrt.runtime.sources.base import Source
 
-from .replay import open_media, replay
+from .media import open_media
 
 if TYPE_CHECKING:
     from affectrt.models.rcma import Rcma

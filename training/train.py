@@ -26,10 +26,10 @@ from affectrt.models.sizes import demo_config
 from .corpus import Corpus, Split
 from .evaluate import Evaluation, Opened, annotation_of_steps, evaluate, modality_sets
 from .fit import Epoch, Task, fit
+from .media import picture_times
 from .progress import Progress
 from .recipe import Recipe, Schedule
 from .recordings import record_video
-from .replay import picture_times
 from .synthetic.corpus import make_corpus
 from .torch_engine import torch_engines
 from .train_encoders import EncoderTask, Example, encode

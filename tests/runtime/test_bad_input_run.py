@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,82 @@ def test_a_wav_header_without_sound_fails_and_leaves_nothing(bundle: Path, said:
     code, _, err = said(bundle, tmp_path / "none.wav", tmp_path / "out.jsonl")
     assert code == 1 and "none.wav" in err
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def modalities_in(path: Path) -> list[list[str]]:
+    return [json.loads(line)["modalities"] for line in path.read_text().splitlines()[1:]]
+
+
+def test_audio_that_ends_early_goes_missing_where_it_ends(bundle: Path, said: Said, tmp_path: Path) -> None:
+    frames, samples, _ = flash_and_beep(3)
+    path = write_media(tmp_path / "short.mkv", frames=frames, samples=samples[:48_000])
+    code, _, err = said(bundle, path, tmp_path / "out.jsonl", "--quiet")
+    assert (code, err) == (0, "")
+    found = modalities_in(tmp_path / "out.jsonl")
+    assert len(found) == 75
+    assert found[:24] == [["video", "audio"]] * 24 and found[27:] == [["video"]] * 48
+
+
+def test_sound_without_pictures_is_estimated_from_sound(bundle: Path, said: Said, tmp_path: Path) -> None:
+    _, samples, _ = flash_and_beep(2)
+    path = write_media(tmp_path / "dark.wav", samples=samples)
+    code, _, err = said(bundle, path, tmp_path / "out.jsonl")
+    assert code == 0 and "affectrt: warning: dark.wav has no video" in err
+    assert modalities_in(tmp_path / "out.jsonl") == [["audio"]] * 50
+
+
+def test_variable_frame_rate_keeps_media_time(bundle: Path, said: Said, tmp_path: Path) -> None:
+    """10 frames in the first second, then 30: every step of the clock has its estimate."""
+    frames, samples, _ = flash_and_beep(2)
+    pts_s = np.concatenate([np.arange(10) / 10, 1 + np.arange(30) / 30])
+    path = write_media(tmp_path / "vfr.mkv", frames=frames[:40], pts_s=pts_s, samples=samples)
+    code, _, err = said(bundle, path, tmp_path / "out.jsonl", "--quiet")
+    assert (code, err) == (0, "")
+    assert steps_in(tmp_path / "out.jsonl")[:50] == [round(k / 25, 6) for k in range(50)]
+    assert all("video" in names for names in modalities_in(tmp_path / "out.jsonl")[:50])
+
+
+def flip_a_byte(bundle: Path) -> None:
+    file = next((bundle / "graphs").iterdir())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def remove_a_graph(bundle: Path) -> None:
+    next((bundle / "graphs").iterdir()).unlink()
+
+
+def come_from_the_future(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "format_version": 7}))
+
+
+def lie_about_shapes(bundle: Path) -> None:
+    text = (bundle / "manifest.json").read_text()
+    manifest = json.loads(text)
+    manifest["contract"]["video"]["feature_dim"] = 5
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("harm", "want"),
+    [
+        (flip_a_byte, "SHA-256"),
+        (remove_a_graph, "missing"),
+        (come_from_the_future, "version 7"),
+        (lie_about_shapes, "features float32[3]"),
+    ],
+)
+def test_a_bad_bundle_is_refused_before_anything_is_written(
+    harm: Callable[[Path], None], want: str, bundle: Path, clip: Path, said: Said, tmp_path: Path
+) -> None:
+    bad = shutil.copytree(bundle, tmp_path / "bad.affect")
+    harm(bad)
+    code, out, err = said(bad, clip, tmp_path / "out.jsonl")
+    assert code == 1 and err.startswith("affectrt: error: ") and want in err, err
+    assert "fix:" in err
+    assert out == "" and not (tmp_path / "out.jsonl").exists()
 
 
 def test_wrong_use_is_told_before_anything_is_read(bundle: Path, clip: Path, said: Said, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from affectrt.bundle.contract import Contract  # noqa: E402
 from affectrt.models.rcma import Rcma  # noqa: E402
 from affectrt.models.sizes import demo_config  # noqa: E402
 from affectrt.runtime import Request  # noqa: E402
+from affectrt.runtime.replay import replay  # noqa: E402
 from affectrt.runtime.sources.memory import MemorySource  # noqa: E402
+from affectrt.training.media import open_media, picture_times  # noqa: E402
 from affectrt.training.recordings import record_source, record_spans, record_video  # noqa: E402
-from affectrt.training.replay import open_media, picture_times, replay  # noqa: E402
 from affectrt.training.synthetic import make_clip, make_identity, write_clip  # noqa: E402
 
 

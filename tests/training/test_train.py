@@ -16,11 +16,12 @@ from affectrt.models.checkpoint import load_checkpoint  # noqa: E402
 from affectrt.models.rcma import Rcma  # noqa: E402
 from affectrt.models.sizes import demo_config  # noqa: E402
 from affectrt.runtime import Scheduler  # noqa: E402
+from affectrt.runtime.replay import replay  # noqa: E402
 from affectrt.training.corpus import Corpus  # noqa: E402
+from affectrt.training.media import open_media  # noqa: E402
 from affectrt.training.progress import Progress  # noqa: E402
 from affectrt.training.recipe import FusionRecipe, Recipe, VideoRecipe, read_recipe  # noqa: E402
 from affectrt.training.recordings import Spans, record_video  # noqa: E402
-from affectrt.training.replay import open_media, replay  # noqa: E402
 from affectrt.training.torch_engine import torch_engines  # noqa: E402
 from affectrt.training.train import train  # noqa: E402
 from affectrt.training.train_encoders import EncoderTask, Example, encode  # noqa: E402
