@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,10 +21,12 @@ from affectrt.bundle.contract import Contract
 from affectrt.bundle.manifest import Precision
 from affectrt.bundle.store import Bundle
 from affectrt.runtime.engines import Array, Engine, open_engines
+from affectrt.runtime.replay import feed
 from affectrt.runtime.run import RunReport, run_bundle
+from affectrt.runtime.scheduler import full_batches
 from affectrt.runtime.session import Request, Session
 from affectrt.runtime.sinks import open_sink
-from affectrt.runtime.sources import AudioChunk, Event, Source, StreamEnd, VideoChunk, open_source
+from affectrt.runtime.sources import Event, Source, StreamEnd, open_source
 from affectrt.runtime.sources.memory import MemorySource
 
 __all__ = ["Call", "PipelineResult", "compare_pipeline", "recorded_calls", "seconds_of_session"]
@@ -152,8 +153,8 @@ def _drive(contract: Contract, source: Source, batch: int) -> Iterator[list[Requ
             if event is None:
                 session.flush()
             else:
-                _push(session, event)
-            while requests := _due(session.pending(), contract, batch, final=event is None):
+                feed(session, event)
+            while requests := _due(session, batch, final=event is None):
                 for stage in contract.stages:
                     asked = [r for r in requests if r.stage == stage]
                     for start in range(0, len(asked), batch):
@@ -162,29 +163,9 @@ def _drive(contract: Contract, source: Source, batch: int) -> Iterator[list[Requ
             session.poll()
 
 
-def _push(session: Session, event: Event) -> None:
-    if isinstance(event, VideoChunk):
-        session.push_video(event.frames, event.pts_s)
-    elif isinstance(event, AudioChunk):
-        session.push_audio(event.samples, event.pts_s)
-    elif isinstance(event, StreamEnd):
-        session.end(event.modality)
-
-
-def _due(pending: Sequence[Request], contract: Contract, batch: int, *, final: bool) -> list[Request]:
-    """The rule of a run: an encoder waits for a full batch, the fusion never, and at the end nobody does."""
-    if final:
-        return list(pending)
-    room = Counter(r.stage for r in pending)
-    left = {stage: room[stage] // batch * batch for stage in contract.encoder_stages}
-    due = []
-    for request in pending:
-        if request.stage in left:
-            left[request.stage] -= 1
-            if left[request.stage] < 0:
-                continue
-        due.append(request)
-    return due
+def _due(session: Session, batch: int, *, final: bool) -> list[Request]:
+    pending = session.pending()
+    return pending if final else full_batches(pending, session.contract, batch)
 
 
 def _events(source: Source) -> list[Event]:

@@ -8,13 +8,27 @@ from affectrt.bundle.contract import Contract
 
 from .engines.base import Array
 from .estimate import Estimate
+from .faces import FaceFinder
 from .session import Request, Session
-from .sources import AudioChunk, Source, StreamEnd, VideoChunk
+from .sources import AudioChunk, Event, Source, VideoChunk
 
-__all__ = ["Infer", "replay"]
+__all__ = ["Infer", "feed", "replay"]
 
 Infer = Callable[[Sequence[Request]], Sequence[Array]]
 """Results for requests, in order."""
+
+
+def feed(session: Session, event: Event, finder: FaceFinder | None = None) -> None:
+    """Hand one event of a source to a session; without a finder the whole frame is the face."""
+    if isinstance(event, VideoChunk):
+        faces = None
+        if finder is not None:
+            faces = [finder.find(frame, pts_s) for frame, pts_s in zip(event.frames, event.pts_s, strict=True)]
+        session.push_video(event.frames, event.pts_s, faces)
+    elif isinstance(event, AudioChunk):
+        session.push_audio(event.samples, event.pts_s)
+    else:
+        session.end(event.modality)
 
 
 def replay(
@@ -27,12 +41,7 @@ def replay(
     session = Session(contract, modalities=source.modalities, hop_steps=hop_steps, source=source.name)
     estimates: list[Estimate] = []
     for event in source:
-        if isinstance(event, VideoChunk):
-            session.push_video(event.frames, event.pts_s)
-        elif isinstance(event, AudioChunk):
-            session.push_audio(event.samples, event.pts_s)
-        elif isinstance(event, StreamEnd):
-            session.end(event.modality)
+        feed(session, event)
         if len(session.pending()) >= gather:
             estimates += _compute(session, infer)
     session.flush()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,7 +15,8 @@ from affectrt.bundle.store import Bundle, open_bundle
 from .engines import open_engines
 from .estimate import Estimate
 from .faces import FaceFinder
-from .scheduler import Scheduler
+from .replay import feed
+from .scheduler import Scheduler, full_batches
 from .session import Request, Session
 from .sinks import Header, ReaderGone, Sink
 from .sources import AudioChunk, Event, Outcome, Source, StreamEnd, VideoChunk
@@ -194,7 +194,7 @@ class _Drive:
         writer: _Writer,
         finder: FaceFinder | None,
     ) -> None:
-        self._encoders = contract.encoder_stages
+        self._contract = contract
         self._session = session
         self._scheduler = scheduler
         self._writer = writer
@@ -223,17 +223,11 @@ class _Drive:
 
     def _push(self, event: Event) -> None:
         began = perf_counter()
+        feed(self._session, event, self._finder)
         if isinstance(event, VideoChunk):
-            faces = None
-            if self._finder is not None:
-                faces = [self._finder.find(f, t) for f, t in zip(event.frames, event.pts_s, strict=True)]
-            self._session.push_video(event.frames, event.pts_s, faces)
             self.media_s = max(self.media_s, float(event.pts_s[-1]))
         elif isinstance(event, AudioChunk):
-            self._session.push_audio(event.samples, event.pts_s)
             self.media_s = max(self.media_s, event.pts_s)
-        else:
-            self._session.end(event.modality)
         self.seconds["align"] += perf_counter() - began
 
     def _compute(self, *, final: bool) -> None:
@@ -250,17 +244,6 @@ class _Drive:
         began = perf_counter()
         pending = self._session.pending()
         if not final:
-            pending = list(_full_batches(pending, self._encoders, self._scheduler.max_batch))
+            pending = full_batches(pending, self._contract, self._scheduler.max_batch)
         self.seconds["align"] += perf_counter() - began
         return pending
-
-
-def _full_batches(pending: Sequence[Request], encoders: Iterable[str], size: int) -> Iterable[Request]:
-    left = Counter(request.stage for request in pending)
-    room = {stage: left[stage] // size * size for stage in encoders}
-    for request in pending:
-        if request.stage not in room:
-            yield request
-        elif room[request.stage] > 0:
-            room[request.stage] -= 1
-            yield request

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
@@ -13,7 +13,7 @@ from affectrt.bundle.contract import Contract
 from .engines.base import Array, Engine
 from .session import Request
 
-__all__ = ["Scheduler"]
+__all__ = ["Scheduler", "full_batches"]
 
 
 class Scheduler:
@@ -53,3 +53,17 @@ class Scheduler:
         self.calls[stage] += 1
         self.rows[stage] += len(requests)
         return rows
+
+
+def full_batches(pending: Sequence[Request], contract: Contract, size: int) -> list[Request]:
+    """The requests worth computing now, oldest first: encoders wait for a full batch, the fusion never does."""
+    waiting = Counter(request.stage for request in pending)
+    room = {stage: waiting[stage] // size * size for stage in contract.encoder_stages}
+    due = []
+    for request in pending:
+        if request.stage in room:
+            room[request.stage] -= 1
+            if room[request.stage] < 0:
+                continue
+        due.append(request)
+    return due
