@@ -75,6 +75,7 @@ class Session:
                 f"the source has {_listed(modalities)}, the model takes {_listed(contract.modalities)}",
                 expected="a source with at least one of the model's modalities",
             )
+        self._ended: set[str] = set()
         self._waiting: dict[Request, Callable[[Array], None]] = {}
         self._estimates: list[Estimate] = []
         self._segment: Segment | None = self._new_segment(0)
@@ -105,7 +106,8 @@ class Session:
         self._collect()
 
     def end(self, modality: str) -> None:
-        """The source has no more of this modality; the others go on without it."""
+        """The source has no more of this modality; the others go on without it, over gaps as well."""
+        self._ended.add(modality)
         if self._segment is not None:
             self._segment.end(modality)
         self._collect()
@@ -118,10 +120,12 @@ class Session:
     def mark_gap(self, reason: str) -> None:
         """Media was lost. The present segment ends as a stream would; the next media starts a new one, warming up."""
         self.gaps.append(reason)
-        self.flush()
         if self._segment is not None:
+            for modality in self._used:
+                self._segment.end(modality)
             self._ending.append(self._segment)
             self._segment = None
+        self._collect()
 
     # -- computation and estimates -----------------------------------------------------------------------------
 
@@ -145,7 +149,8 @@ class Session:
     def _at(self, pts_s: float) -> Segment:
         if not math.isfinite(pts_s):
             raise MediaError(f"a timestamp of {pts_s} s", expected="finite media time")
-        if self._segment is not None and pts_s - self._latest_s > _MAX_LEAP_S:
+        over = self._used <= self._ended
+        if self._segment is not None and not over and pts_s - self._latest_s > _MAX_LEAP_S:
             self.mark_gap(f"timestamps leap from {self._latest_s:.3f} s to {pts_s:.3f} s")
         if self._segment is None:
             self._segment = self._new_segment(max(0, math.floor(pts_s * self.contract.step_hz + 0.5)))
@@ -155,7 +160,7 @@ class Session:
     def _new_segment(self, first_step: int) -> Segment:
         return Segment(
             self.contract,
-            used=self._used,
+            used=self._used - self._ended,
             hop=self.hop_steps,
             first_step=first_step,
             source=self.source,

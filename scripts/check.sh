@@ -14,7 +14,8 @@ check() { # a name, then the command
 }
 
 install_site() {
-    rm -rf build # setuptools would ship what an older build left in build/lib
+    # setuptools would ship what an older build left; what else lies in build/ (bundles for benchmarks) stays.
+    rm -rf build/site build/lib build/bdist.*
     PIP_DISABLE_PIP_VERSION_CHECK=1 "$python" -m pip install -qq --no-deps --no-build-isolation --target build/site .
 }
 

@@ -190,6 +190,27 @@ def test_timestamps_that_leap_are_a_gap_not_a_million_steps() -> None:
     assert len(drain(session)) == 3
 
 
+def test_audio_that_ended_before_a_gap_is_not_waited_for_after_it() -> None:
+    session = Session(contract())
+    session.push_audio(np.full(3200, 0.5, np.float32), 0.0)
+    session.end("audio")
+    session.push_video(frames(5), np.arange(5) / 25)
+    session.push_video(frames(10), 100 + np.arange(10) / 25)
+    got = drain(session)
+    assert [round(e.t_s * 25) for e in got] == [0, 1, 2, 3, 4, *range(2500, 2510)]
+    assert [e.modalities for e in got[5:]] == [("video",)] * 10
+
+
+def test_media_after_the_end_changes_nothing() -> None:
+    session = Session(contract(), modalities=["video"])
+    session.push_video(frames(5), np.arange(5) / 25)
+    session.flush()
+    assert len(drain(session)) == 5
+    session.push_video(frames(5), 100 + np.arange(5) / 25)
+    session.flush()
+    assert drain(session) == [] and session.gaps == []
+
+
 def test_frames_that_go_back_in_time_are_dropped() -> None:
     session = Session(contract(), modalities=["video"])
     session.push_video(frames(4), [0.0, 0.04, 0.02, 0.08])
