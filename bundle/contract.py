@@ -133,7 +133,9 @@ class Fusion(Record):
     Each graph takes one float32 input per modality, named after it, of shape (batch, window_steps,
     feature_dim), and gives one float32 output `estimates`: (batch, window_steps, n_outputs) when
     `output` is "per_step", (batch, n_outputs) when it is "per_window".
-    A stream younger than the window fills it from the front and leaves zeros at its end ("pad_end").
+    A stream younger than the window fills it from the front and leaves zeros at its end ("pad_end"), or repeats its
+    oldest features in front ("repeat_first"). An estimate describes its own step, or is the mean over the steps from
+    the oldest frame of the window's oldest span to the newest ("window_mean").
     """
 
     stages: tuple[FusionStage, ...] = Field(min_length=1)
@@ -141,8 +143,16 @@ class Fusion(Record):
     stride_steps: Annotated[int, Field(ge=1, le=10_000)] = 1
     default_hop_steps: Annotated[int, Field(ge=1, le=100_000)]
     output: Literal["per_step", "per_window"]
-    short_window: Literal["pad_end"] = "pad_end"
+    describes: Literal["step", "window_mean"] = "step"
+    short_window: Literal["pad_end", "repeat_first"] = "pad_end"
     warm_up_steps: Annotated[int, Field(ge=0, le=10_000_000)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Fusion:
+        per_window = self.output == "per_window"
+        if not per_window and (self.describes != "step" or self.short_window != "pad_end"):
+            raise ValueError("window_mean and repeat_first are for fusions with one output per_window")
+        return self
 
     @property
     def span_steps(self) -> int:
@@ -204,6 +214,17 @@ class Contract(Record):
     def stages(self) -> tuple[str, ...]:
         """Every stage that needs a graph, in data order."""
         return (*self.encoder_stages, *(s.stage for s in self.fusion.stages))
+
+    @property
+    def described_steps(self) -> int:
+        """Steps, up to its own, that an estimate describes: 1, or for `window_mean` all that its window was made of."""
+        if self.fusion.describes == "step":
+            return 1
+        frames = self.video.span_frames if self.video is not None else 1
+        heard = 1
+        if self.audio is not None:
+            heard = math.floor(self.audio.span_samples * self.step_hz / self.audio.sample_rate_hz + 0.5)
+        return self.fusion.span_steps - 1 + max(frames, heard)
 
     def stage_inputs(self, stage: str) -> tuple[TensorInfo, ...]:
         """Input tensors of a stage's graph, without the batch axis."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from affectrt.models.config import RcmaConfig
+    from affectrt.models.rcma_config import RcmaConfig
 
 __all__ = ["BenchMedia", "prepare_bundles"]
 

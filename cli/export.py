@@ -13,7 +13,7 @@ from .media import media_from_paths
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from affectrt.models.rcma import Rcma
+    from affectrt.models.network import Network
     from affectrt.runtime.engines.base import Array
 
 __all__ = ["export"]
@@ -65,7 +65,7 @@ def export(
     typer.echo(f"{bundle.path}   {len(bundle.manifest.graphs)} graphs, fingerprint {bundle.fingerprint[:12]}")
 
 
-def _record(model: Rcma, media: Sequence[Path], tell: Callable[[str], None]) -> Mapping[str, Mapping[str, Array]]:
+def _record(model: Network, media: Sequence[Path], tell: Callable[[str], None]) -> Mapping[str, Mapping[str, Array]]:
     from affectrt.training.recordings import record_spans
 
     # Recording computes every step of a file; two are as much as the few rows compared can show.

@@ -6,12 +6,13 @@ Data order: `frontends` → `ir50`, `vggish` → `tcn` → `attention` → `head
 
 from .attention import RecursiveAttention
 from .checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
-from .config import RcmaConfig
 from .errors import CheckpointError, ConfigError, ModelError
 from .frontends import ImageFrontEnd, LogMelFrontEnd
 from .heads import LinearHead, MlpHead
 from .ir50 import Ir50
-from .rcma import Encoder, Rcma, RcmaFusion
+from .network import Encoder, Network
+from .rcma import Rcma, RcmaFusion
+from .rcma_config import RcmaConfig
 from .sizes import demo_config, paper_config
 from .tcn import Tcn, receptive_field
 from .vggish import Vggish
@@ -27,6 +28,7 @@ __all__ = [
     "LogMelFrontEnd",
     "MlpHead",
     "ModelError",
+    "Network",
     "Rcma",
     "RcmaConfig",
     "RcmaFusion",

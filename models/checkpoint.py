@@ -20,13 +20,15 @@ import safetensors
 import safetensors.torch
 import torch
 
-from .config import RcmaConfig
+from .configuration import Config
 from .errors import CheckpointError, ConfigError
-from .rcma import Rcma
+from .network import Network
+from .systems import SYSTEMS
 
 __all__ = ["METADATA_KEY", "LoadedCheckpoint", "load_checkpoint", "save_checkpoint"]
 
 METADATA_KEY = "affectrt"
+FIRST_SYSTEM = "rcma"  # files from before there was a second one do not name it
 MAX_FILE_BYTES = 4 << 30
 MAX_HEADER_BYTES = 4 << 20
 MAX_METADATA_CHARACTERS = 1 << 20
@@ -40,17 +42,19 @@ FIX_FILE = "fetch the file again, or train it: affectrt train training/recipes/r
 class LoadedCheckpoint:
     """The network in evaluation mode on the CPU, what the file says of its origin, and the file's hash."""
 
-    model: Rcma
+    model: Network
     provenance: dict[str, Any]
     sha256: str
 
 
-def save_checkpoint(model: Rcma, path: str | os.PathLike[str], provenance: Mapping[str, Any]) -> None:
+def save_checkpoint(model: Network, path: str | os.PathLike[str], provenance: Mapping[str, Any]) -> None:
     """Write `model` whole or not at all. `provenance` must be plain JSON data; it is kept word for word."""
     target = Path(path)
     try:
         metadata = json.dumps(
-            {"config": model.config.to_dict(), "provenance": dict(provenance)}, sort_keys=True, allow_nan=False
+            {"system": model.system, "config": model.config.to_dict(), "provenance": dict(provenance)},
+            sort_keys=True,
+            allow_nan=False,
         )
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"the provenance is not JSON: {error}", expected="text, numbers, lists, dicts") from None
@@ -80,10 +84,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> LoadedCheckpoint:
     source = Path(path)
     content = _read(source)
     header, metadata = _header(source, content)
-    config, provenance = _metadata(source, metadata)
+    config, network, provenance = _metadata(source, metadata)
     # On the meta device the network is names and shapes without memory.
     with torch.device("meta"):
-        model = Rcma(config)
+        model = network(config)
     _compare(source, header, model)
     try:
         tensors = safetensors.torch.load(content)
@@ -125,18 +129,22 @@ def _is_pickle(content: bytes) -> bool:
     return content[:4] == b"PK\x03\x04" or content[:1] == b"\x80"
 
 
-def _metadata(source: Path, metadata: Mapping[str, Any]) -> tuple[RcmaConfig, dict[str, Any]]:
+def _metadata(source: Path, metadata: Mapping[str, Any]) -> tuple[Config, type[Network], dict[str, Any]]:
     text = metadata.get(METADATA_KEY)
     if not isinstance(text, str):
         raise _broken(source, f"holds no metadata {METADATA_KEY!r}, so its configuration is unknown")
     if len(text) > MAX_METADATA_CHARACTERS:
         raise _broken(source, f"has {len(text)} characters of metadata, more than {MAX_METADATA_CHARACTERS}")
     data = _json(source, text, f"metadata {METADATA_KEY!r}")
+    system = data.pop("system", FIRST_SYSTEM)
     config, provenance = data.get("config"), data.get("provenance")
     if set(data) != {"config", "provenance"} or not isinstance(config, dict) or not isinstance(provenance, dict):
         raise _broken(source, f"has metadata {sorted(data)} instead of the objects config and provenance")
+    if not isinstance(system, str) or system not in SYSTEMS:
+        raise _broken(source, f"is of the system {system!r}; known are {', '.join(SYSTEMS)}")
+    config_type, network = SYSTEMS[system]
     try:
-        return RcmaConfig.from_dict(config), provenance
+        return config_type.from_dict(config), network, provenance
     except ConfigError as error:
         raise CheckpointError(f"{source}: {error.found}", expected=error.expected, fix=FIX_FILE) from None
 
@@ -163,7 +171,7 @@ def _json(source: Path, text: str | bytes, what: str) -> dict[str, Any]:
     return data
 
 
-def _compare(source: Path, header: Mapping[str, Any], model: Rcma) -> None:
+def _compare(source: Path, header: Mapping[str, Any], model: Network) -> None:
     """Names, types and shapes of the file against those of the network; every difference in one error."""
     types = {torch.float32: "F32", torch.int64: "I64"}
     wanted = {name: (types[tensor.dtype], list(tensor.shape)) for name, tensor in model.state_dict().items()}
@@ -184,7 +192,7 @@ def _compare(source: Path, header: Mapping[str, Any], model: Rcma) -> None:
     if problems:
         raise CheckpointError(
             f"the tensors of {source} do not fit its configuration:\n    " + "\n    ".join(problems),
-            expected=f"{len(wanted)} tensors, as Rcma(config).state_dict() has them",
+            expected=f"{len(wanted)} tensors, as the state_dict() of {type(model).__name__}(config) has them",
             fix=FIX_FILE,
         )
 

@@ -6,27 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from .attention import RecursiveAttention
-from .config import RcmaConfig
 from .frontends import GRID_SAMPLES, SAMPLE_RATE_HZ, SPAN_SAMPLES, ImageFrontEnd, LogMelFrontEnd
 from .heads import LinearHead, MlpHead
 from .ir50 import Ir50
+from .network import Encoder, Network
+from .rcma_config import RcmaConfig
 from .tcn import Tcn
 from .vggish import Vggish
 
-__all__ = ["Encoder", "Rcma", "RcmaConfig", "RcmaFusion"]
-
-
-class Encoder(nn.Module):
-    """Raw spans (B, …) → features (B, feature_dim): a front end without weights, then a backbone."""
-
-    def __init__(self, front_end: nn.Module, backbone: nn.Module) -> None:
-        super().__init__()
-        self.front_end = front_end
-        self.backbone = backbone
-
-    def forward(self, spans: Tensor) -> Tensor:
-        features: Tensor = self.backbone(self.front_end(spans))
-        return features
+__all__ = ["Rcma", "RcmaConfig", "RcmaFusion"]
 
 
 class RcmaFusion(nn.Module):
@@ -74,13 +62,14 @@ class RcmaFusion(nn.Module):
         return estimates
 
 
-class Rcma(nn.Module):
-    """Encoders by stage and the fusion, as one network for training and as stages for everything else."""
+class Rcma(Network):
+    """IR-50, VGGish, causal temporal networks, recursive attention and a head."""
+
+    system = "rcma"
+    config: RcmaConfig
 
     def __init__(self, config: RcmaConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoders = nn.ModuleDict()
+        super().__init__(config)
         if "video" in config.modalities:
             backbone = Ir50(
                 crop_px=config.crop_px,
@@ -121,12 +110,10 @@ class Rcma(nn.Module):
         estimates: Tensor = self.fusion(*features)
         return estimates
 
-    def stage_modules(self) -> dict[str, nn.Module]:
-        """Stage → the module that computes it, taking the stage's inputs in the contract's order."""
-        return {**dict(self.encoders.items()), "fusion": self.fusion}
+    def fusion_modules(self) -> dict[str, nn.Module]:
+        return {"fusion": self.fusion}
 
     def contract(self) -> dict[str, object]:
-        """What the runtime must know to feed this model, as plain data for `affectrt.bundle.Contract`."""
         config = self.config
         video = {
             "stage": "video",
@@ -146,7 +133,7 @@ class Rcma(nn.Module):
         }
         modalities = {"video": video, "audio": audio, "text": {"feature_dim": config.text_dim}}
         return {
-            "system": "rcma",
+            "system": self.system,
             "variant": config.attention,
             "step_hz": config.step_hz,
             **{name: modalities[name] for name in config.modalities},

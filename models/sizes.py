@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from .config import RcmaConfig
+from .rcma_config import RcmaConfig
 
 __all__ = ["PaperVariant", "demo_config", "paper_config"]
 

@@ -21,7 +21,7 @@ from affectrt.runtime.sources.base import Source
 from .media import open_media
 
 if TYPE_CHECKING:
-    from affectrt.models.rcma import Rcma
+    from affectrt.models.network import Network
 
 __all__ = ["Spans", "record_source", "record_spans", "record_video"]
 
@@ -100,7 +100,9 @@ def record_video(contract: Contract, media: Path, *, margin: bool = False, cache
     return spans
 
 
-def record_spans(model: Rcma, media: Sequence[Path], *, per_stage: int, seed: int) -> Mapping[str, Mapping[str, Array]]:
+def record_spans(
+    model: Network, media: Sequence[Path], *, per_stage: int, seed: int
+) -> Mapping[str, Mapping[str, Array]]:
     """Stage → input → array (at most `per_stage`, *shape): real inputs of every stage, drawn from `media`.
 
     The fusion's inputs are windows of the features that the model itself computes.

@@ -14,12 +14,12 @@ from affectrt.runtime.engines.base import Array, Engine, TensorSpec
 if TYPE_CHECKING:
     from torch import nn
 
-    from affectrt.models.rcma import Rcma
+    from affectrt.models.network import Network
 
 __all__ = ["TorchEngine", "torch_engines"]
 
 
-def torch_engines(model: Rcma, *, provenance: Mapping[str, str] | None = None) -> dict[str, Engine]:
+def torch_engines(model: Network, *, provenance: Mapping[str, str] | None = None) -> dict[str, Engine]:
     """Stage → engine for every stage of the model's contract. The model is put into evaluation mode."""
     contract = Contract.model_validate(model.contract())
     modules = model.stage_modules()

@@ -1,0 +1,139 @@
+"""Every hyper-parameter of RCMA, checked whole before the first tensor is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .attention import FORMS, AttentionForm
+from .configuration import (
+    MAX_PX,
+    MAX_STEPS,
+    MAX_WIDTH,
+    OUTPUTS,
+    Config,
+    choice,
+    integer,
+    integers,
+    names,
+    number,
+)
+from .heads import HEADS, HeadForm
+from .tcn import receptive_field
+from .vggish import POOL_AFTER
+
+__all__ = ["MODALITIES", "RcmaConfig"]
+
+MODALITIES = ("video", "audio", "text")
+
+# Far above any sensible network, far below what exhausts a machine before the weights are read.
+MAX_UNITS = 128
+MAX_TCN_BLOCKS = 12
+MAX_LAYERS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RcmaConfig(Config):
+    """Defaults: the first version's code of arXiv 2403.13659, the one whose every width is documented.
+
+    The paper trains one network per dimension, hence one output. Fields of modalities that are not in `modalities`
+    have no effect. `attention_layers` None means what the form was published with: 2 in code, 3 for `time-map`; 0 is
+    the baseline without attention, features side by side.
+    """
+
+    modalities: tuple[str, ...] = MODALITIES
+    outputs: tuple[str, ...] = ("valence",)
+
+    # clock
+    step_hz: float = 25.0
+    window_steps: int = 300
+    default_hop_steps: int = 25
+
+    # video encoder: IR-50
+    resize_px: int = 48
+    crop_px: int = 40
+    ir_units: tuple[int, ...] = (3, 4, 14, 3)
+    ir_widths: tuple[int, ...] = (64, 128, 256, 512)
+    ir_dropout: float = 0.4
+    video_dim: int = 512
+
+    # audio encoder: VGGish on log-mel patches
+    vggish_channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512)
+    vggish_hidden: int = 4096
+    audio_dim: int = 128
+
+    # text: word vectors from outside
+    text_dim: int = 768
+
+    # fusion: one temporal convolutional network per modality, one block per width
+    video_tcn: tuple[int, ...] = (512, 512, 512, 512)
+    audio_tcn: tuple[int, ...] = (128, 128, 128, 128)
+    text_tcn: tuple[int, ...] = (512, 512, 512, 512)
+    tcn_kernel: int = 5
+    tcn_dropout: float = 0.1
+
+    # fusion: attention and head
+    attention: AttentionForm = "others-projected"
+    attention_layers: int | None = None
+    attention_dropout: float = 0.6
+    head: HeadForm = "linear"
+    head_hidden: int = 256
+
+    @property
+    def layers(self) -> int:
+        """Attention layers that are built."""
+        if self.attention_layers is not None:
+            return self.attention_layers
+        return 3 if self.attention == "time-map" else 2
+
+    @property
+    def feature_dims(self) -> dict[str, int]:
+        """Modality → width of one feature, in the order video, audio, text."""
+        dims = {"video": self.video_dim, "audio": self.audio_dim, "text": self.text_dim}
+        return {name: dims[name] for name in self.modalities}
+
+    @property
+    def tcn_widths(self) -> dict[str, tuple[int, ...]]:
+        """Modality → width of each block of its temporal network."""
+        widths = {"video": self.video_tcn, "audio": self.audio_tcn, "text": self.text_tcn}
+        return {name: widths[name] for name in self.modalities}
+
+    @property
+    def receptive_steps(self) -> int:
+        """Steps of the past, the present one included, that some temporal network sees: 121 in the paper."""
+        return max(receptive_field(len(widths), self.tcn_kernel) for widths in self.tcn_widths.values())
+
+    def problems(self) -> list[str]:
+        modalities = names("modalities", self.modalities, MODALITIES)
+        found = modalities + names("outputs", self.outputs, OUTPUTS)
+        found += number("step_hz", self.step_hz, 1e-3, 1000.0)
+        steps = integer("window_steps", self.window_steps, MAX_STEPS)
+        steps += integer("default_hop_steps", self.default_hop_steps, MAX_STEPS)
+        if not steps and self.default_hop_steps > self.window_steps:
+            steps = [f"default_hop_steps {self.default_hop_steps} skips steps: a window has {self.window_steps}"]
+        found += steps
+        sides = integer("resize_px", self.resize_px, MAX_PX, low=8) + integer("crop_px", self.crop_px, MAX_PX, low=8)
+        if not sides and self.crop_px > self.resize_px:
+            sides = [f"crop_px {self.crop_px} is larger than resize_px {self.resize_px}, from which it is cut"]
+        found += sides
+        units = integers("ir_units", self.ir_units, MAX_UNITS)
+        units += integers("ir_widths", self.ir_widths, MAX_WIDTH)
+        if not units and len(self.ir_units) != len(self.ir_widths):
+            units = [f"ir_units has {len(self.ir_units)} stages, ir_widths has {len(self.ir_widths)}"]
+        found += units
+        found += integers("vggish_channels", self.vggish_channels, MAX_WIDTH, count=POOL_AFTER[-1] + 1)
+        for name in ("video_dim", "vggish_hidden", "audio_dim", "text_dim", "head_hidden"):
+            found += integer(name, getattr(self, name), MAX_WIDTH)
+        for name in ("video_tcn", "audio_tcn", "text_tcn"):
+            found += integers(name, getattr(self, name), MAX_WIDTH, most=MAX_TCN_BLOCKS)
+        found += integer("tcn_kernel", self.tcn_kernel, 99)
+        for name in ("ir_dropout", "tcn_dropout", "attention_dropout"):
+            found += number(name, getattr(self, name), 0.0, 0.95)
+        found += choice("attention", self.attention, FORMS) + choice("head", self.head, HEADS)
+        if not modalities and self.attention == "others-projected" and len(self.modalities) == 1:
+            found.append(
+                f"attention 'others-projected' needs another modality than {self.modalities[0]!r} to attend to; "
+                "take 'all-raw' or name two modalities"
+            )
+        if self.attention_layers is not None:
+            found += integer("attention_layers", self.attention_layers, MAX_LAYERS, low=0)
+        return found
