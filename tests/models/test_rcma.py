@@ -143,7 +143,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ({"video_tcn": ()}, "video_tcn must be a tuple of 1 to 12 integers"),
         ({"audio_dim": 10**12}, "audio_dim must be an integer"),
         ({"attention_dropout": 1.0}, "attention_dropout must be a number in"),
-        ({"attention_layers": 5}, r"attention_layers must be an integer in \[1, 4\]"),
+        ({"attention_layers": 5}, r"attention_layers must be an integer in \[0, 4\]"),
         ({"tcn_kernel": 0}, "tcn_kernel must be"),
     ],
 )
