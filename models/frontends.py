@@ -1,6 +1,6 @@
 """From raw media to what a backbone sees, inside the graph, so that no consumer can get it wrong.
 
-Both stay FP32 in every precision: they are cheap, and the logarithm of a nearly silent band has no digits to lose.
+All stay FP32 in every precision: they are cheap, and the logarithm of a nearly silent band has no digits to lose.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "MELS",
     "SAMPLE_RATE_HZ",
     "SPAN_SAMPLES",
+    "ClipFrontEnd",
     "ImageFrontEnd",
     "LogMelFrontEnd",
     "mel_weights",
@@ -47,6 +48,13 @@ class ImageFrontEnd(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images.to(torch.float32).permute(0, 3, 1, 2) / 127.5 - 1.0
+
+
+class ClipFrontEnd(nn.Module):
+    """uint8 (B, frames, H, W, 3) → float32 (B, 3, frames, H, W) in [−1, 1], like `ImageFrontEnd` frame by frame."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return clips.to(torch.float32).permute(0, 4, 1, 2, 3) / 127.5 - 1.0
 
 
 class LogMelFrontEnd(nn.Module):
