@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from affectrt.runtime.engines.base import Engine
 from affectrt.runtime.engines.opening import open_engines
 from affectrt.runtime.replay import replay
 
+from .annotation import OUTPUTS, OutputName, align, annotation_of_steps, estimated_steps, means_up_to
 from .corpus import Corpus, CorpusVideo, Split
 from .media import open_media, picture_times
 from .metrics import bootstrap_ci_over_videos, ccc
@@ -28,25 +28,21 @@ __all__ = [
     "Evaluation",
     "Opened",
     "VideoScore",
-    "align",
-    "annotation_of_steps",
     "evaluate",
     "modality_sets",
     "open_model",
 ]
-
-# Further than this from a picture, a step has no annotation: slower annotations than 10 a second are not expected.
-_NEAR_S = 0.1
-# The columns of an annotation.
-OutputName = Literal["valence", "arousal"]
-OUTPUTS: tuple[OutputName, ...] = ("valence", "arousal")
 
 Rows = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class VideoScore:
-    """CCC of one video per dimension; `rows` annotated rows, of which `estimated` met an estimate."""
+    """CCC of one video per dimension; `rows` annotated rows, of which `estimated` met an estimate.
+
+    A row is a picture; of a model whose estimates are means over windows it is an estimate, the first ones, of a stream
+    younger than the window, included.
+    """
 
     name: str
     identity: str | None
@@ -57,12 +53,17 @@ class VideoScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """CCC per dimension over the concatenation of all videos, with 95 % intervals from resampling videos."""
+    """CCC per dimension over the concatenation of all videos, with 95 % intervals from resampling videos.
+
+    `described_steps` > 1: every estimate was compared with the mean of the annotation over so many steps up to its own.
+    Such figures cannot be compared with those of single pictures.
+    """
 
     corpus: str
     split: str
     modalities: tuple[str, ...]
     hop_steps: int
+    described_steps: int
     precision: str
     backend: str
     ccc: Mapping[str, Interval]
@@ -75,10 +76,11 @@ class Evaluation:
 
     def as_accuracy(self) -> Accuracy:
         """In the form that a bundle's manifest keeps."""
+        means = f", window means of {self.described_steps} steps" if self.described_steps > 1 else ""
         return Accuracy(
             precision=self.precision,
             backend=self.backend,
-            corpus=f"{self.corpus}, {self.split}, {'+'.join(self.modalities)}",
+            corpus=f"{self.corpus}, {self.split}, {'+'.join(self.modalities)}{means}",
             videos=len(self.videos),
             ccc={name: self.ccc[name] for name in OUTPUTS if name in self.ccc},
         )
@@ -138,7 +140,9 @@ def evaluate(
 ) -> Evaluation:
     """Play every video of a split and compare its estimates with its annotation.
 
-    `modalities` leaves all others out at the source, for the scores of single modalities.
+    Each picture's row is compared with the estimate of its step; where the contract says that an estimate is a window's
+    mean, each estimate with the mean of the annotation over the `described_steps` up to its own, as far as there are
+    annotated ones. `modalities` leaves all others out at the source, for the scores of single modalities.
     """
     contract = opened.contract
     wanted = tuple(m for m in contract.modalities if modalities is None or m in modalities)
@@ -154,7 +158,11 @@ def evaluate(
             estimates = replay(contract, source, scheduler.infer, hop_steps=hop_steps, gather=max_batch)
         times = picture_times(video.media_path)
         truth = _columns(video, names)[: len(times)]
-        rows = align(estimates, names, times[: len(truth)], contract.step_hz)
+        times = times[: len(truth)]
+        if contract.fusion.describes == "window_mean":
+            rows, truth = _means(contract, estimates, names, truth, times)
+        else:
+            rows = align(estimates, names, times, contract.step_hz)
         score = _score(video, names, rows, truth)
         estimated.append(rows)
         true.append(truth)
@@ -166,6 +174,7 @@ def evaluate(
         split=split,
         modalities=wanted,
         hop_steps=contract.fusion.default_hop_steps if hop_steps is None else hop_steps,
+        described_steps=contract.described_steps,
         precision=opened.precision,
         backend=engine.provenance["backend"],
         ccc={
@@ -174,40 +183,6 @@ def evaluate(
         },
         videos=tuple(scores),
     )
-
-
-def align(
-    estimates: Sequence[Estimate], names: Sequence[OutputName], times_s: npt.NDArray[np.float64], step_hz: float
-) -> Rows:
-    """The estimates of the steps nearest to `times_s`, shape (times, len(names)); NaN where there is none.
-
-    A later estimate of the same step takes the place of an earlier one.
-    """
-    by_step = {round(e.t_s * step_hz): e for e in estimates}
-    aligned = np.full((len(times_s), len(names)), np.nan)
-    for row, step in enumerate(np.floor(times_s * step_hz + 0.5).astype(int)):
-        estimate = by_step.get(int(step))
-        if estimate is not None:
-            values = [getattr(estimate, name) for name in names]
-            aligned[row] = [np.nan if value is None else value for value in values]
-    return aligned
-
-
-def annotation_of_steps(
-    truth: npt.NDArray[np.floating], times_s: npt.NDArray[np.float64], steps: int, step_hz: float
-) -> npt.NDArray[np.float32]:
-    """The other way round, for training: each step's nearest annotation row, (steps, 2); NaN beyond `_NEAR_S`."""
-    rows = min(len(truth), len(times_s))
-    at = np.arange(steps) / step_hz
-    annotated = np.full((steps, truth.shape[1]), np.nan, np.float32)
-    if rows == 0:
-        return annotated
-    after = np.clip(np.searchsorted(times_s[:rows], at), 0, rows - 1)
-    before = np.maximum(after - 1, 0)
-    nearest = np.where(at - times_s[before] < times_s[after] - at, before, after)
-    near = np.abs(times_s[nearest] - at) <= _NEAR_S
-    annotated[near] = truth[nearest[near]]
-    return annotated
 
 
 def modality_sets(contract: Contract) -> tuple[tuple[str, ...], ...]:
@@ -219,6 +194,15 @@ def modality_sets(contract: Contract) -> tuple[tuple[str, ...], ...]:
 def _columns(video: CorpusVideo, names: Sequence[OutputName]) -> Rows:
     """The annotation (rows, 2: valence, arousal) in the order of the model's outputs."""
     return np.asarray(video.truth, np.float64)[:, [OUTPUTS.index(name) for name in names]]
+
+
+def _means(
+    contract: Contract, estimates: Sequence[Estimate], names: Sequence[OutputName], truth: Rows, times_s: Rows
+) -> tuple[Rows, Rows]:
+    """Estimates and the means that they describe, both (estimates, len(names))."""
+    steps, rows = estimated_steps(estimates, names, contract.step_hz)
+    annotation = annotation_of_steps(truth, times_s, int(steps.max(initial=-1)) + 1, contract.step_hz)
+    return rows, means_up_to(annotation, contract.described_steps)[steps].astype(np.float64)
 
 
 def _score(video: CorpusVideo, names: Sequence[OutputName], estimated: Rows, truth: Rows) -> VideoScore:

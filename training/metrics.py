@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from affectrt.bundle.manifest import Interval
 
-__all__ = ["bootstrap_ci_over_videos", "ccc", "ccc_author_rcma"]
+__all__ = ["bootstrap_ci_over_videos", "ccc", "ccc_author_cav", "ccc_author_rcma"]
 
 Series = npt.NDArray[np.floating]
 _Float64 = npt.NDArray[np.float64]
@@ -44,6 +44,22 @@ def ccc_author_rcma(x: Series, y: Series) -> float:
     covariance = float(np.mean((x - x.mean()) * (y - y.mean())))
     spread = float(x.var(ddof=1) + y.var(ddof=1) + (x.mean() - y.mean()) ** 2)
     return 2 * covariance / (spread + 1e-100)
+
+
+def ccc_author_cav(x: Series, y: Series) -> float:
+    """The "accuracy" of the CAV authors' released evaluation, for comparison with published figures alone.
+
+    Estimates and annotation are each stretched to [0, 1] and the estimates moved to the annotation's mean, then Lin's
+    CCC: the annotation itself is used to undo errors of scale and offset, and outliers decide the scale. 0.0 where
+    either series is constant, NaN for no rows.
+    """
+    x, y = _paired(x, y)
+    if len(x) == 0:
+        return float("nan")
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    x, y = ((z - z.min()) / np.ptp(z) for z in (x, y))
+    return ccc(x + (y.mean() - x.mean()), y)
 
 
 def bootstrap_ci_over_videos(

@@ -17,6 +17,7 @@ __all__ = [
     "EncoderRecipe",
     "EncoderRecipes",
     "FusionRecipe",
+    "ModelName",
     "Recipe",
     "Schedule",
     "VideoRecipe",
@@ -25,6 +26,7 @@ __all__ = [
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
+ModelName = Literal["demo", "cav-demo"]
 
 
 class CorpusRecipe(Record):
@@ -53,7 +55,7 @@ class Schedule(Record):
 
 
 class EncoderRecipe(Schedule):
-    """Phase 1, one modality: steps drawn at random from all training videos, a linear head that is thrown away.
+    """Phase 1, one modality: spans drawn at random from all training videos, a linear head that is thrown away.
 
     The loss is 1 − CCC over the batch plus `mse` times the mean square error, which anchors the scale.
     """
@@ -62,7 +64,10 @@ class EncoderRecipe(Schedule):
 
 
 class VideoRecipe(EncoderRecipe):
-    """Random crops within the margin and mirror images, as in the papers; the rest because identities are few."""
+    """Random crops within the margin and mirror images, as in the papers; the rest because identities are few.
+
+    All frames of a span are changed alike. (The CAV authors mirror each span of a window by itself.)
+    """
 
     mirror: Share = 0.5
     turn_deg: Annotated[float, Field(ge=0, le=45)] = 0.0  # to either side
@@ -83,26 +88,28 @@ class EncoderRecipes(Record):
 
 
 class FusionRecipe(Schedule):
-    """Phase 2: windows at random starts over features that are computed once.
+    """Phase 2: windows at random places over features that are computed once.
 
     `loss` "author" counts padding and mixes moments as the RCMA authors do. `drop_modality` is the probability, for
     each modality, that a window loses it whole; never both. `short` is the share of windows that are cut short and
-    zero-padded at the end, as a young stream is.
+    filled up as a young stream's are. Where windows hold spans several steps apart they may end at every `grid_steps`
+    step alone, so that fewer steps need be encoded; it divides stride and hop.
     """
 
     loss: Literal["lin", "author"] = "lin"
     mse: Annotated[float, Field(ge=0)] = 0.0
     drop_modality: Annotated[float, Field(ge=0, le=0.5)] = 0.15
     short: Share = 0.25
+    grid_steps: Count = 1
 
 
 class Recipe(Record):
-    """One trained checkpoint. `model` names a configuration of `affectrt.models.sizes`."""
+    """One trained checkpoint. What `model` means is written in `affectrt.training.train`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
     seed: Annotated[int, Field(ge=0)]
     threads: Annotated[int, Field(ge=1, le=256)] = 2
-    model: Literal["demo"]
+    model: ModelName
     licence: Annotated[str, Field(min_length=1)]
     intended_use: Annotated[str, Field(min_length=1)]
     limits: str = ""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,21 +30,34 @@ __all__ = ["Spans", "record_source", "record_spans", "record_video"]
 class Spans:
     """All spans of one recording of `steps` steps.
 
-    `crops` uint8 (rows, px, px, 3); `crop_of_step` (steps,) is the row that a step shows, -1 where it shows nothing (a
-    held frame has the row of the step that showed it first). `waveform` float32 is on the contract's grid and padded
-    as the contract says, so that `waveform[start:start + span]` is the span of a step; `start_of_step` (steps,) is
-    that start, -1 where the step has no audio.
+    `crops` uint8 (rows, px, px, 3); `crops_of_step` (steps, span_frames) are the rows that make the span of a step,
+    oldest first, -1 where it shows nothing (a held frame has the row of the step that showed it first). `waveform`
+    float32 is on the contract's grid and padded as the contract says, so that `waveform[start:start + span]` is the
+    span of a step; `start_of_step` (steps,) is that start, -1 where the step has no audio.
     """
 
     crops: npt.NDArray[np.uint8]
-    crop_of_step: npt.NDArray[np.int32]
+    crops_of_step: npt.NDArray[np.int32]
     waveform: npt.NDArray[np.float32]
     start_of_step: npt.NDArray[np.int64]
     span_samples: int
 
     @property
     def steps(self) -> int:
-        return len(self.crop_of_step)
+        return len(self.crops_of_step)
+
+    def present(self, modality: Literal["video", "audio"]) -> npt.NDArray[np.bool_]:
+        """(steps,): which have a span of this modality."""
+        known: npt.NDArray[np.bool_] = (self.crops_of_step[:, -1] if modality == "video" else self.start_of_step) >= 0
+        return known
+
+    def video_span(self, step: int) -> npt.NDArray[np.uint8]:
+        """(span_frames, px, px, 3), for one frame (px, px, 3); IndexError where the step shows nothing."""
+        rows = self.crops_of_step[step]
+        if rows[-1] < 0:
+            raise IndexError(f"step {step} shows nothing")
+        span: npt.NDArray[np.uint8] = self.crops[rows if len(rows) > 1 else rows[0]]
+        return span
 
     def audio_span(self, step: int) -> npt.NDArray[np.float32]:
         """A view on the waveform; IndexError where the step has no audio."""
@@ -55,9 +68,13 @@ class Spans:
 
 
 def record_source(contract: Contract, source: Source, *, margin: bool = False) -> Spans:
-    """All spans of an entered source. With `margin`, crops are `resize_px` wide, so that training can shift them."""
-    if margin:
-        contract = _with_margin(contract)
+    """All spans of an entered source. With `margin`, crops are `resize_px` wide, so that training can shift them.
+
+    The session is asked for one crop and one audio span of every step, whichever of them a hop would leave out; the
+    spans of several frames are then put together from these crops.
+    """
+    frames = contract.video.span_frames if contract.video is not None else 1
+    contract = _of_every_step(contract, margin=margin)
     kept: list[Request] = []
     encoders = contract.encoder_stages
 
@@ -69,10 +86,10 @@ def record_source(contract: Contract, source: Source, *, margin: bool = False) -
     kept.sort(key=lambda request: request.step)
     shown = {round(e.t_s * contract.step_hz): "video" in e.modalities for e in estimates}
     steps = max(shown, default=-1) + 1
-    crops, crop_of_step = _crops(contract, kept, [shown.get(step, False) for step in range(steps)])
+    crops, crops_of_step = _crops(contract, kept, [shown.get(step) for step in range(steps)], frames)
     waveform, start_of_step = _waveform(contract, kept, steps)
     span = contract.audio.span_samples if contract.audio is not None else 0
-    return Spans(crops, crop_of_step, waveform, start_of_step, span)
+    return Spans(crops, crops_of_step, waveform, start_of_step, span)
 
 
 def record_video(contract: Contract, media: Path, *, margin: bool = False, cache: Path | None = None) -> Spans:
@@ -140,32 +157,39 @@ def record_spans(
     }
 
 
-def _with_margin(contract: Contract) -> Contract:
-    video = contract.video
-    if video is None or video.span_frames != 1:
-        return contract
-    side = video.resize_px
-    wider = video.input.model_copy(update={"shape": (side, side, 3)})
-    return contract.model_copy(update={"video": video.model_copy(update={"crop_px": side, "input": wider})})
+def _of_every_step(contract: Contract, *, margin: bool) -> Contract:
+    """The contract with single frames, `resize_px` wide with a `margin`, and a run of the fusion at every step."""
+    video, fusion = contract.video, contract.fusion
+    if video is not None:
+        side = video.resize_px if margin else video.crop_px
+        one = video.input.model_copy(update={"shape": (side, side, 3)})
+        video = video.model_copy(update={"span_frames": 1, "crop_px": side, "input": one})
+    alone = {"window_steps": 1, "stride_steps": 1, "default_hop_steps": 1}
+    return contract.model_copy(update={"video": video, "fusion": fusion.model_copy(update=alone)})
 
 
 def _crops(
-    contract: Contract, kept: Sequence[Request], shown: Sequence[bool]
+    contract: Contract, kept: Sequence[Request], shown: Sequence[bool | None], frames: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """`shown`: whether a step shows a face; None outside the stream, where no span reaches over."""
     video = contract.video
-    row_of_step = np.full(len(shown), -1, np.int32)
+    rows_of_step = np.full((len(shown), frames), -1, np.int32)
     if video is None:
-        return np.zeros((0, 0, 0, 3), np.uint8), row_of_step
+        return np.zeros((0, 0, 0, 3), np.uint8), rows_of_step
     asked = [r for r in kept if r.stage == video.stage]
     rows = {r.step: row for row, r in enumerate(asked)}
     row = -1
+    latest: list[int] = []
     for step, visible in enumerate(shown):
         row = rows.get(step, row)
+        if visible is None:
+            latest = []
         if visible:
-            row_of_step[step] = row
+            latest = [*(latest or [row] * frames)[1:], row]
+            rows_of_step[step] = latest
     if not asked:
-        return np.zeros((0, *video.input.shape), np.uint8), row_of_step
-    return np.stack([np.asarray(r.feeds[video.input.name], np.uint8) for r in asked]), row_of_step
+        return np.zeros((0, *video.input.shape), np.uint8), rows_of_step
+    return np.stack([np.asarray(r.feeds[video.input.name], np.uint8) for r in asked]), rows_of_step
 
 
 def _waveform(
@@ -190,7 +214,7 @@ def _waveform(
 def _key(contract: Contract, media: Path, margin: bool) -> str:
     """What decides the spans: the media's bytes and the contract's clock, video and audio."""
     told = contract.model_dump(mode="json", include={"step_hz", "video", "audio"})
-    digest = hashlib.sha256(json.dumps([told, margin], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([told, margin, [f.name for f in fields(Spans)]], sort_keys=True).encode())
     with media.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

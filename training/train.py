@@ -8,37 +8,52 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from affectrt.bundle.contract import Contract
+from affectrt.bundle.errors import UsageError
 from affectrt.models.checkpoint import save_checkpoint
+from affectrt.models.network import Network
 from affectrt.models.rcma import Rcma
 from affectrt.models.sizes import demo_config
 
+from .annotation import OUTPUTS, annotation_of_steps
 from .corpus import Corpus, Split
-from .evaluate import Evaluation, Opened, annotation_of_steps, evaluate, modality_sets
+from .evaluate import Evaluation, Opened, evaluate, modality_sets
 from .fit import Epoch, Task, fit
 from .media import picture_times
 from .progress import Progress
-from .recipe import Recipe, Schedule
+from .recipe import ModelName, Recipe, Schedule
 from .recordings import record_video
 from .synthetic.corpus import make_corpus
 from .torch_engine import torch_engines
-from .train_encoders import EncoderTask, Example, encode
+from .train_encoders import EncodedModality, EncoderTask, Example, described_by_span, encode
 from .train_fusion import Features, FusionTask
 
-__all__ = ["Trained", "train"]
+__all__ = ["MODELS", "Trained", "train"]
 
+
+def _cav() -> Network:
+    from affectrt.models.cav import Cav
+    from affectrt.models.sizes import cav_demo_config
+
+    return Cav(cav_demo_config())
+
+
+# What a recipe's `model` means.
+MODELS: Mapping[ModelName, Callable[[], Network]] = {"demo": lambda: Rcma(demo_config()), "cav-demo": _cav}
 # Modalities with an encoder, in the order of a contract.
-ENCODED: tuple[Literal["video", "audio"], ...] = ("video", "audio")
+ENCODED: tuple[EncodedModality, ...] = ("video", "audio")
 
 
 @dataclass(frozen=True)
@@ -89,8 +104,9 @@ class _Training:
             told = f"{self._recipe.model_dump_json()}\n{self._corpus_sha256}"
             self._identity = hashlib.sha256(told.encode()).hexdigest()
             torch.manual_seed(self._recipe.seed)
-            model = Rcma(demo_config())
+            model = MODELS[self._recipe.model]()
             contract = Contract.model_validate(model.contract())
+            _check_grid(self._recipe, contract)
             train = self._examples(corpus, contract, "train")
             validation = self._examples(corpus, contract, "validation")
             self._train_encoders(model, contract, train, validation)
@@ -129,28 +145,31 @@ class _Training:
         return examples
 
     def _train_encoders(
-        self, model: Rcma, contract: Contract, train: Sequence[Example], validation: Sequence[Example]
+        self, model: Network, contract: Contract, train: Sequence[Example], validation: Sequence[Example]
     ) -> None:
         for index, modality in enumerate(ENCODED):
+            if modality not in contract.modalities:
+                continue
             recipe = self._recipe.encoders.video if modality == "video" else self._recipe.encoders.audio
             torch.manual_seed(self._recipe.seed + 1 + index)  # whatever was restored before, the head starts the same
-            encoder, dim = model.encoders[modality], contract.encoder_stages[modality].feature_dim
-            task = EncoderTask(encoder, dim, train, validation, recipe, _crop_px(contract))
+            encoder, dim = model.encoders[modality], contract.modalities[modality].feature_dim
+            described = described_by_span(contract, modality)
+            task = EncoderTask(encoder, dim, train, validation, recipe, _crop_px(contract), described_steps=described)
             self._fit(task, recipe, 1 + index)
 
     def _train_fusion(
-        self, model: Rcma, contract: Contract, train: Sequence[Example], validation: Sequence[Example]
+        self, model: Network, contract: Contract, train: Sequence[Example], validation: Sequence[Example]
     ) -> None:
         with self._progress.bar("encoding", len(train) + len(validation)) as done:
 
             def encoded(example: Example, mirrored: bool) -> Features:
-                features = _features(model, contract, example, mirrored=mirrored)
+                features = _features(model, contract, example, self._recipe.fusion.grid_steps, mirrored=mirrored)
                 done()
                 return features
 
             learnt = [encoded(example, True) for example in train]
             scored = [encoded(example, False) for example in validation]
-        task = FusionTask(model.fusion, contract, learnt, scored, self._recipe.fusion)
+        task = FusionTask(model.fusion_modules(), contract, learnt, scored, self._recipe.fusion)
         self._fit(task, self._recipe.fusion, 9)
 
     def _fit(self, task: Task, schedule: Schedule, phase: int) -> None:
@@ -166,7 +185,7 @@ class _Training:
                 epoch_done=lambda epoch: self._progress.say(_told(task, schedule, epoch)),
             )
 
-    def _evaluate(self, model: Rcma, contract: Contract, corpus: Corpus) -> tuple[Evaluation, ...]:
+    def _evaluate(self, model: Network, contract: Contract, corpus: Corpus) -> tuple[Evaluation, ...]:
         opened = Opened(contract, torch_engines(model), "fp32")
         sets = modality_sets(contract)
         evaluations = []
@@ -219,20 +238,37 @@ def _crop_px(contract: Contract) -> int:
     return contract.video.crop_px if contract.video is not None else 0
 
 
-def _features(model: Rcma, contract: Contract, example: Example, *, mirrored: bool) -> Features:
-    """Features of every modality; of the face also those of its mirror image, where asked for."""
-    variants: dict[str, list[Any]] = {}
+def _check_grid(recipe: Recipe, contract: Contract) -> None:
+    fusion, grid = contract.fusion, recipe.fusion.grid_steps
+    common = math.gcd(fusion.stride_steps, fusion.default_hop_steps)
+    if common % grid:
+        raise UsageError(
+            f"fusion.grid_steps {grid} with a stride of {fusion.stride_steps} and a hop of {fusion.default_hop_steps}",
+            expected=f"a number that divides {common}",
+        )
+
+
+def _features(model: Network, contract: Contract, example: Example, grid: int, *, mirrored: bool) -> Features:
+    """Features of every modality at every `grid` step, counted as hops are; zeros at the others.
+
+    Of the face also those of its mirror image, where asked for.
+    """
+    spans = example.spans
+    steps = np.arange(grid - 1, spans.steps, grid)
+    variants: dict[str, list[npt.NDArray[np.float32]]] = {}
     for modality in ENCODED:
         if modality not in contract.modalities:
             continue
         encoder = model.encoders[modality]
         ways = (False, True) if mirrored and modality == "video" else (False,)
-        variants[modality] = [
-            encode(modality, encoder, example.spans, _crop_px(contract), mirrored=way)[0] for way in ways
-        ]
+        variants[modality] = []
+        for way in ways:
+            rows = np.zeros((spans.steps, contract.modalities[modality].feature_dim), np.float32)
+            rows[steps] = encode(modality, encoder, spans, _crop_px(contract), steps=steps, mirrored=way)[0]
+            variants[modality].append(rows)
     return Features(variants, example.truth)
 
 
 def _columns(contract: Contract) -> list[int]:
     """The annotation's columns (valence, arousal) in the order of the model's outputs."""
-    return [("valence", "arousal").index(output.name) for output in contract.outputs]
+    return [OUTPUTS.index(output.name) for output in contract.outputs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,31 +13,50 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from affectrt.bundle.contract import AudioModality, Contract, VideoModality
+
+from .annotation import means_up_to
 from .losses import CccLoss
 from .metrics import ccc
 from .recipe import AudioRecipe, VideoRecipe
 from .recordings import Spans
 
-__all__ = ["EncoderTask", "Example", "encode"]
+__all__ = ["EncodedModality", "EncoderTask", "Example", "described_by_span", "encode"]
 
+EncodedModality = Literal["video", "audio"]
 Truth = npt.NDArray[np.float32]
-# Validation looks at every fifth step: neighbours are nearly equal.
+# Validation looks at every fifth step, neighbours are nearly equal; or as far apart as what two spans describe.
 _SCORE_EVERY = 5
 _ENCODE_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One recording and its annotation: `truth` (steps, 2), NaN where a step has none."""
+    """One recording and its annotation: `truth` (steps, outputs), NaN where a step has none."""
 
     spans: Spans
     truth: Truth
 
 
+def described_by_span(contract: Contract, modality: EncodedModality) -> int:
+    """Steps whose mean annotation one span shall be read as: those it is made of, where estimates are window means.
+
+    Else 1, its own step.
+    """
+    media = contract.modalities[modality]
+    if contract.fusion.describes == "step":
+        return 1
+    if isinstance(media, VideoModality):
+        return media.span_frames
+    assert isinstance(media, AudioModality)
+    return max(1, math.floor(media.span_samples * contract.step_hz / media.sample_rate_hz + 0.5))
+
+
 class EncoderTask:
     """An encoder and its throw-away head, on random steps of all training recordings.
 
-    Which modality it is follows from the recipe.
+    Which modality it is follows from the recipe. The target is the mean annotation of the `described_steps` up to the
+    span's own.
     """
 
     def __init__(
@@ -47,24 +67,27 @@ class EncoderTask:
         validation: Sequence[Example],
         recipe: VideoRecipe | AudioRecipe,
         crop_px: int = 0,
+        *,
+        described_steps: int = 1,
     ) -> None:
-        self._modality: Literal["video", "audio"] = "video" if isinstance(recipe, VideoRecipe) else "audio"
+        self._modality: EncodedModality = "video" if isinstance(recipe, VideoRecipe) else "audio"
         self.name = f"{self._modality} encoder"
-        self._encoder, self._head = encoder, nn.Linear(feature_dim, 2)
+        self._encoder, self._head = encoder, nn.Linear(feature_dim, train[0].truth.shape[1])
         self.module: nn.Module = nn.ModuleDict({"encoder": self._encoder, "head": self._head})
         self._recipe = recipe
         self._crop_px = crop_px
-        self._train = train
-        self._validation = validation
-        self._steps = _annotated_steps(self._modality, train)
+        self._train = [Example(e.spans, means_up_to(e.truth, described_steps)) for e in train]
+        self._validation = [Example(e.spans, means_up_to(e.truth, described_steps)) for e in validation]
+        self._score_every = max(_SCORE_EVERY, described_steps)
+        self._steps = _annotated_steps(self._modality, self._train)
         self._ccc = CccLoss()
 
     def loss(self, rng: np.random.Generator) -> Tensor:
         picked = self._steps[rng.integers(0, len(self._steps), self._recipe.batch)]
         truth = torch.from_numpy(np.stack([self._train[v].truth[step] for v, step in picked]))
         if isinstance(self._recipe, VideoRecipe):
-            crops = np.stack([_crop_at(self._train[v].spans, step) for v, step in picked])
-            inputs = torch.from_numpy(_seen_otherwise(crops, self._crop_px, self._recipe, rng))
+            spans = np.stack([self._train[v].spans.video_span(step) for v, step in picked])
+            inputs = torch.from_numpy(_seen_otherwise(spans, self._crop_px, self._recipe, rng))
         else:
             waves = np.stack([self._train[v].spans.audio_span(step) for v, step in picked])
             inputs = torch.from_numpy(_louder_and_noisier(waves, self._recipe, rng))
@@ -76,7 +99,7 @@ class EncoderTask:
     def score(self) -> tuple[float, ...]:
         estimated, true = [], []
         for example in self._validation:
-            steps = np.arange(0, example.spans.steps, _SCORE_EVERY)
+            steps = np.arange(0, example.spans.steps, self._score_every)
             features, known = encode(self._modality, self._encoder, example.spans, self._crop_px, steps=steps)
             with torch.inference_mode():
                 read = self._head(torch.from_numpy(features)).numpy()
@@ -87,7 +110,7 @@ class EncoderTask:
 
 
 def encode(
-    modality: Literal["video", "audio"],
+    modality: EncodedModality,
     encoder: nn.Module,
     spans: Spans,
     crop_px: int = 0,
@@ -98,15 +121,15 @@ def encode(
     """Features of the steps (default: all), shape (steps, dim), and which steps have them; zeros elsewhere."""
     if steps is None:
         steps = np.arange(spans.steps)
-    known = (spans.crop_of_step if modality == "video" else spans.start_of_step)[steps] >= 0
+    known = spans.present(modality)[steps]
     batches = []
     encoder.eval()
     with torch.inference_mode():
         for at in range(0, int(known.sum()), _ENCODE_BATCH):
             batch = steps[known][at : at + _ENCODE_BATCH]
             if modality == "video":
-                inputs = _centred(np.stack([_crop_at(spans, int(s)) for s in batch]), crop_px)
-                inputs = inputs[:, :, ::-1] if mirrored else inputs
+                inputs = _centred(np.stack([spans.video_span(int(s)) for s in batch]), crop_px)
+                inputs = inputs[..., ::-1, :] if mirrored else inputs
             else:
                 inputs = np.stack([spans.audio_span(int(s)) for s in batch])
             batches.append(encoder(torch.from_numpy(np.ascontiguousarray(inputs))).numpy())
@@ -116,46 +139,46 @@ def encode(
     return features, known
 
 
-def _annotated_steps(modality: str, examples: Sequence[Example]) -> npt.NDArray[np.int64]:
+def _annotated_steps(modality: EncodedModality, examples: Sequence[Example]) -> npt.NDArray[np.int64]:
     """(recording, step) of every step that has both this modality and an annotation."""
     rows = []
     for index, example in enumerate(examples):
-        spans = example.spans
-        has = (spans.crop_of_step if modality == "video" else spans.start_of_step) >= 0
-        steps = np.flatnonzero(has & ~np.isnan(example.truth).any(axis=1))
+        steps = np.flatnonzero(example.spans.present(modality) & ~np.isnan(example.truth).any(axis=1))
         rows.append(np.stack([np.full_like(steps, index), steps], axis=1))
     return np.concatenate(rows)
 
 
-def _crop_at(spans: Spans, step: int) -> npt.NDArray[np.uint8]:
-    crop: npt.NDArray[np.uint8] = spans.crops[spans.crop_of_step[step]]
-    return crop
-
-
 def _centred(crops: npt.NDArray[np.uint8], px: int) -> npt.NDArray[np.uint8]:
-    edge = (crops.shape[1] - px) // 2
-    return crops[:, edge : edge + px, edge : edge + px]
+    """The middle `px` square of (…, side, side, 3)."""
+    edge = (crops.shape[-2] - px) // 2
+    return crops[..., edge : edge + px, edge : edge + px, :]
 
 
 def _seen_otherwise(
-    crops: npt.NDArray[np.uint8], px: int, recipe: VideoRecipe, rng: np.random.Generator
+    spans: npt.NDArray[np.uint8], px: int, recipe: VideoRecipe, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """A `px` square of each crop at a random place in its margin, turned, zoomed, mirrored, in another light."""
-    side = crops.shape[1]
+    """A `px` square of each crop at a random place in its margin, turned, zoomed, mirrored, in another light.
+
+    `spans` (B, side, side, 3), or (B, frames, side, side, 3), of which all frames of one span are changed alike.
+    """
+    side = spans.shape[-2]
     room = (side - px) / 2
-    out = np.empty((len(crops), px, px, 3), np.uint8)
-    for row, crop in enumerate(crops):
+    out = np.empty((*spans.shape[:-3], px, px, 3), np.uint8)
+    for row, span in enumerate(spans):
         angle = rng.uniform(-recipe.turn_deg, recipe.turn_deg)
         zoom = float(np.exp(rng.uniform(-recipe.zoom, recipe.zoom)))
         centre = (side - 1) / 2
         warp = cv2.getRotationMatrix2D((centre, centre), angle, zoom)
         warp[:, 2] -= room + rng.uniform(-room, room, 2)
-        seen = cv2.warpAffine(crop, warp, (px, px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        if rng.random() < recipe.mirror:
-            seen = seen[:, ::-1]
+        mirrored = rng.random() < recipe.mirror
         # brightness of all channels together, and a smaller cast of each
         light = np.exp(recipe.light * (rng.standard_normal() + 0.5 * rng.standard_normal(3)))
-        out[row] = np.clip(seen * light + 0.5, 0, 255)
+        crops = span.reshape(-1, side, side, 3)
+        seen = np.stack(
+            [cv2.warpAffine(c, warp, (px, px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for c in crops]
+        )
+        seen = seen[:, :, ::-1] if mirrored else seen
+        out[row] = np.clip(seen * light + 0.5, 0, 255).reshape(out[row].shape)
     return out
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles.clip_contract import clip_contract
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
-from affectrt.runtime import Estimate
 from affectrt.training.corpus import Corpus
-from affectrt.training.evaluate import Opened, align, annotation_of_steps, evaluate
+from affectrt.training.evaluate import Opened, evaluate
+from affectrt.training.metrics import ccc
 from affectrt.training.synthetic import write_clip
 
 pytest.importorskip("gi")
@@ -55,17 +56,21 @@ class KnownEngine:
     outputs: Mapping[str, object] = {}
     provenance: Mapping[str, str] = {"backend": "known"}
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, *, per_window: bool = False) -> None:
         self._stage = stage
+        self._per_window = per_window
 
     def infer(self, feeds: Mapping[str, npt.NDArray[np.generic]]) -> Mapping[str, npt.NDArray[np.generic]]:
         if self._stage == "video":
             frames = feeds["frames"].astype(np.float32) / 127.5 - 1
+            if frames.ndim == 5:  # clips: the mean picture
+                frames = frames.mean(axis=1)
             halves = [frames[:, :, :3].mean(axis=(1, 2, 3)), frames[:, :, 5:].mean(axis=(1, 2, 3))]
             return {"features": np.stack(halves, axis=1)}
         if self._stage == "audio":
             return {"features": np.abs(feeds["waveform"]).mean(axis=1, keepdims=True)}
-        return {"estimates": feeds["video"]}
+        # one row a window: that of its newest span
+        return {"estimates": feeds["video"][:, -1] if self._per_window else feeds["video"]}
 
     def close(self) -> None: ...
 
@@ -75,6 +80,9 @@ class KnownEngine:
     def __exit__(self, *_: object) -> None: ...
 
 
+# One clip of 12 frames a window, hence estimates that are means over 12 steps, every 5 steps.
+CLIPS = clip_contract(span_frames=12, window_steps=1, stride_steps=1, hop_steps=1, resize_px=8)
+KNOWN_MEANS = Opened(CLIPS, {s: KnownEngine(s, per_window=True) for s in CLIPS.stages}, "fp32")  # type: ignore[dict-item,misc]
 KNOWN = Opened(CONTRACT, {stage: KnownEngine(stage) for stage in CONTRACT.stages}, "fp32")  # type: ignore[dict-item,misc]
 
 
@@ -90,6 +98,11 @@ def _corpus(root: Path, fps: float, truths: list[npt.NDArray[np.float64]]) -> Co
         rows = "".join(f"{v:.6f},{a:.6f}\n" for v, a in truth)
         (labels / f"clip-{index}.txt").write_text("valence,arousal\n" + rows)
     return Corpus.open(root)
+
+
+def _decoded(level: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """A grey level after the way through the codec's limited range."""
+    return 0.98 * level - 0.012
 
 
 def _truths(count: int, rows: int) -> list[npt.NDArray[np.float64]]:
@@ -143,17 +156,33 @@ def test_scores_are_in_the_form_of_a_manifest(tmp_path: Path) -> None:
     assert accuracy.ccc["valence"].low is not None
 
 
-def test_align_takes_the_nearest_step_and_leaves_holes() -> None:
-    estimates = [
-        Estimate(t_s=k / 25, valence=k / 100, arousal=None, track=0, modalities=("video",)) for k in (0, 1, 2, 4)
-    ]
-    rows = align(estimates, ["valence", "arousal"], np.array([0.0, 0.019, 0.021, 0.08, 0.12, 0.16, 0.2]), 25.0)
-    np.testing.assert_array_equal(rows[:, 0], [0.0, 0.0, 0.01, 0.02, np.nan, 0.04, np.nan])
-    assert np.isnan(rows[:, 1]).all()
+def test_a_window_mean_meets_the_mean_of_the_annotation_over_its_window(tmp_path: Path) -> None:
+    """Expected from the pictures alone: the first clips repeat their first picture, the means are cut there."""
+    truths = [np.repeat(levels, 5, axis=0) for levels in _truths(2, 10)]
+    evaluation = evaluate(KNOWN_MEANS, _corpus(tmp_path, 25.0, truths), "test", corpus_name="grey")
+    estimated, true = [], []
+    for truth in truths:
+        for k in range(50):
+            estimated.append(truth[[max(0, j) for j in range(k - 11, k + 1)]].mean(axis=0))
+            true.append(truth[max(0, k - 11) : k + 1].mean(axis=0))
+    want = [ccc(_decoded(np.array(estimated)[:, d]), np.array(true)[:, d]) for d in (0, 1)]
+    assert [interval.value for interval in evaluation.ccc.values()] == pytest.approx(want, abs=0.01)
+    assert [(v.rows, v.estimated) for v in evaluation.videos] == [(50, 50)] * 2
+    assert evaluation.described_steps == 12
+    assert evaluation.as_accuracy().corpus == "grey, test, video+audio, window means of 12 steps"
 
 
-def test_annotation_of_steps_is_the_nearest_row_and_ends_with_the_rows() -> None:
-    truth = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
-    annotated = annotation_of_steps(truth, np.array([0.0, 0.07, 0.15, 0.23]), 10, 25.0)
-    np.testing.assert_allclose(annotated[:5, 0], [0.1, 0.3, 0.3, 0.5, 0.5], rtol=1e-6)
-    assert not np.isnan(annotated[6]).any() and np.isnan(annotated[7:]).all()
+def test_a_window_mean_is_that_of_its_annotated_steps_and_none_is_not_scored(tmp_path: Path) -> None:
+    truth = np.zeros((50, 2))
+    truth[30:] = 0.6
+    corpus = _corpus(tmp_path, 25.0, [truth])
+    labels = tmp_path / "6th_ABAW_Annotations" / "VA" / "test" / "clip-0.txt"
+    rows = labels.read_text().splitlines()
+    # pictures 10 to 29 are not annotated: those that end at 21 to 29 have no annotated step
+    rows[11:31] = ["-5,-5"] * 20
+    labels.write_text("\n".join(rows) + "\n")
+    (score,) = evaluate(KNOWN_MEANS, corpus, "test").videos
+    assert (score.rows, score.estimated) == (41, 41)
+    described = [0.0] * 21 + [0.6] * 20
+    shown = [truth[max(0, k - 11) : k + 1, 0].mean() for k in [*range(21), *range(30, 50)]]
+    assert score.ccc["valence"] == pytest.approx(ccc(_decoded(np.array(shown)), np.array(described)), abs=0.01)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from affectrt.training.metrics import bootstrap_ci_over_videos, ccc, ccc_author_rcma
+from affectrt.training.metrics import bootstrap_ci_over_videos, ccc, ccc_author_cav, ccc_author_rcma
 
 SERIES = arrays(np.float64, 20, elements=st.floats(-1, 1, width=32))
 
@@ -68,6 +68,21 @@ def test_author_figure_is_lins_times_a_factor_for_equal_means() -> None:
     y += x.mean() - y.mean()
     assert ccc_author_rcma(x, y) == pytest.approx(ccc(x, y) * 299 / 300, rel=1e-9)
     assert ccc_author_rcma(x, x) == pytest.approx(299 / 300)
+
+
+def test_the_cav_authors_accuracy_does_not_see_scale_and_offset() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.uniform(-1, 1, 200)
+    estimates = 0.8 * truth + 0.1 * rng.standard_normal(200)
+    assert ccc_author_cav(0.05 * estimates + 0.7, truth) == pytest.approx(ccc_author_cav(estimates, truth))
+    assert ccc_author_cav(0.05 * truth + 0.7, truth) == pytest.approx(1.0) and ccc(0.05 * truth + 0.7, truth) < 0.1
+
+
+def test_the_cav_authors_accuracy_of_a_worked_example() -> None:
+    # stretched: (0, ½, 1, 1) and (0, 1, 1, ½), both of mean 5/8; variances 11/64 and 11/64, covariance 7/64
+    x, y = np.array([1.0, 2.0, 3.0, 3.0]), np.array([-1.0, 1.0, 1.0, 0.0])
+    assert ccc_author_cav(x, y) == pytest.approx(7 / 11)
+    assert ccc_author_cav(np.ones(4), y) == 0.0 and math.isnan(ccc_author_cav(np.zeros(0), np.zeros(0)))
 
 
 def _videos(count: int, noise: float, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

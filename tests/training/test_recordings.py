@@ -11,6 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("gi")
 
+from doubles.clip_contract import clip_contract  # noqa: E402
+
 from affectrt.bundle.contract import Contract  # noqa: E402
 from affectrt.models.rcma import Rcma  # noqa: E402
 from affectrt.models.sizes import demo_config  # noqa: E402
@@ -54,7 +56,7 @@ def test_spans_are_those_that_the_session_asks_for(contract: Contract, media: Pa
     by_stage = {stage: {r.step: r.feeds for r in asked if r.stage == stage} for stage in ("video", "audio")}
     assert len(by_stage["video"]) == len(by_stage["audio"]) == spans.steps == 50
     for step in range(50):
-        np.testing.assert_array_equal(spans.crops[spans.crop_of_step[step]], by_stage["video"][step]["frames"])
+        np.testing.assert_array_equal(spans.video_span(step), by_stage["video"][step]["frames"])
         np.testing.assert_array_equal(spans.audio_span(step), by_stage["audio"][step]["waveform"])
     assert np.shares_memory(spans.audio_span(3), spans.waveform)
     # past the end the last sample repeats
@@ -89,9 +91,55 @@ def test_held_and_missing_pictures_are_told_apart(contract: Contract) -> None:
     )
     spans = record_source(contract, source)
     # step 2 holds the second picture; the third is held for 0.2 s, after that there is none
-    assert spans.crop_of_step.tolist() == [0, 1, 1, 2, 2, 2, 2, 2, 2] + [-1] * 16
+    assert spans.crops_of_step[:, 0].tolist() == [0, 1, 1, 2, 2, 2, 2, 2, 2] + [-1] * 16
     assert spans.crops.shape == (3, 40, 40, 3)
     assert (spans.start_of_step >= 0).all() and spans.steps == 25
+
+
+def test_clips_are_row_by_row_those_that_the_session_asks_for_at_every_step() -> None:
+    """Pictures that come late, are held and go missing: the clip of a step is made of the last four that were shown."""
+    contract = clip_contract()
+    rng = np.random.default_rng(0)
+    pts_s = np.array([1, 2, 3, 5, 6, 7, 8, 20, 21, 22, 23, 24, 25, 27]) / 25
+    frames = rng.integers(0, 255, (len(pts_s), 12, 12, 3), np.uint8)
+    sound = rng.uniform(-1, 1, 30 * 640).astype(np.float32)
+
+    def source() -> MemorySource:
+        return MemorySource.from_arrays(frames=frames, pts_s=pts_s, samples=sound)
+
+    asked: list[Request] = []
+
+    def look(requests: Sequence[Request]) -> list[np.ndarray]:
+        asked.extend(requests)
+        return [np.zeros(contract.stage_output(r.stage).shape, np.float32) for r in requests]
+
+    replay(contract, source(), look, hop_steps=1)
+    clips = {r.step: r.feeds["frames"] for r in asked if r.stage == "video"}
+    waves = {r.step: r.feeds["waveform"] for r in asked if r.stage == "audio"}
+    spans, wide = record_source(contract, source()), record_source(contract, source(), margin=True)
+    assert spans.steps == wide.steps == 30
+    assert np.flatnonzero(spans.present("video")).tolist() == sorted(clips)
+    assert np.flatnonzero(spans.present("audio")).tolist() == sorted(waves)
+    # step 4 and 26 hold, 9 to 12 hold for 0.2 s, 0 and 13 to 19 have no picture
+    assert sorted(clips) == [*range(1, 14), *range(20, 30)]
+    for step, clip in clips.items():
+        np.testing.assert_array_equal(spans.video_span(step), clip)
+        np.testing.assert_array_equal(wide.video_span(step)[:, 2:10, 2:10], clip)
+    for step, wave in waves.items():
+        np.testing.assert_array_equal(spans.audio_span(step), wave)
+    # each picture is kept once, whatever the number of clips that hold it
+    assert len(spans.crops) == len(pts_s) and spans.crops_of_step[2].tolist() == [0, 0, 0, 1]
+    with pytest.raises(IndexError, match="step 15 shows nothing"):
+        spans.video_span(15)
+
+
+def test_no_clip_reaches_over_a_gap() -> None:
+    contract = clip_contract()
+    frames = np.random.default_rng(0).integers(0, 255, (6, 12, 12, 3), np.uint8)
+    pts_s = np.array([0, 1, 2, 2000, 2001, 2002]) / 25
+    spans = record_source(contract, MemorySource.from_arrays(frames=frames, pts_s=pts_s))
+    assert spans.crops_of_step[2].tolist() == [0, 0, 1, 2]
+    assert spans.crops_of_step[2001].tolist() == [3, 3, 3, 4]
 
 
 def test_sound_that_begins_late_has_no_spans_before(contract: Contract) -> None:

@@ -13,19 +13,17 @@ pytest.importorskip("gi")
 
 from affectrt.bundle.contract import Contract  # noqa: E402
 from affectrt.models.checkpoint import load_checkpoint  # noqa: E402
-from affectrt.models.rcma import Rcma  # noqa: E402
-from affectrt.models.sizes import demo_config  # noqa: E402
 from affectrt.runtime import Scheduler  # noqa: E402
 from affectrt.runtime.replay import replay  # noqa: E402
 from affectrt.training.corpus import Corpus  # noqa: E402
 from affectrt.training.media import open_media  # noqa: E402
 from affectrt.training.progress import Progress  # noqa: E402
-from affectrt.training.recipe import FusionRecipe, Recipe, VideoRecipe, read_recipe  # noqa: E402
-from affectrt.training.recordings import Spans, record_video  # noqa: E402
+from affectrt.training.recipe import Recipe, read_recipe  # noqa: E402
+from affectrt.training.recordings import record_video  # noqa: E402
 from affectrt.training.torch_engine import torch_engines  # noqa: E402
 from affectrt.training.train import train  # noqa: E402
-from affectrt.training.train_encoders import EncoderTask, Example, encode  # noqa: E402
-from affectrt.training.train_fusion import Features, FusionTask, streamed_estimates  # noqa: E402
+from affectrt.training.train_encoders import encode  # noqa: E402
+from affectrt.training.train_fusion import Features, FusionStages, streamed_estimates  # noqa: E402
 
 TINY = """
 name = "tiny"
@@ -123,64 +121,11 @@ def test_windows_without_a_session_give_what_the_session_gives(trained: Path) ->
         "video": [encode("video", model.encoders["video"], spans, 40)[0]],
         "audio": [encode("audio", model.encoders["audio"], spans)[0]],
     }
-    model.fusion.eval()
     features = Features(variants, np.zeros((spans.steps, 2), np.float32))
-    windowed = streamed_estimates(model.fusion, contract, features)
+    steps, windowed = streamed_estimates(FusionStages(model.fusion_modules(), contract).eval(), contract, features)
+    assert steps.tolist() == list(range(50))
     with open_media(contract, video.media_path) as source:
         estimates = replay(contract, source, Scheduler(contract, torch_engines(model)).infer)
     session = np.array([(e.valence, e.arousal) for e in estimates])
     assert session.shape == (50, 2)
     np.testing.assert_allclose(windowed, session, atol=2e-5)
-
-
-def test_an_encoder_learns_what_its_pictures_show() -> None:
-    """Brightness says valence, redness says arousal: a few batches must be enough to see it."""
-    rng = np.random.default_rng(0)
-
-    def example() -> Example:
-        truth = rng.uniform(-1, 1, (60, 2)).astype(np.float32)
-        crops = np.full((60, 48, 48, 3), 128.0)
-        crops += 80 * truth[:, :1, None, None]
-        crops[..., 0] += 40 * truth[:, 1:, None]
-        spans = _spans(np.clip(crops, 0, 255).astype(np.uint8))
-        return Example(spans, truth)
-
-    torch.manual_seed(0)
-    recipe = VideoRecipe(epochs=1, batches=40, batch=32, learning_rate=3e-3, turn_deg=5, zoom=0.1)
-    encoder = Rcma(demo_config()).encoders["video"]
-    task = EncoderTask(encoder, 48, [example(), example()], [example()], recipe, 40)
-    optimiser = torch.optim.Adam(task.module.parameters(), lr=3e-3)
-    for _ in range(40):
-        optimiser.zero_grad()
-        task.loss(rng).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    assert min(task.score()) > 0.6
-
-
-def test_windows_lose_one_modality_at_most_and_padding_is_not_scored(recipe: Recipe) -> None:
-    model = Rcma(demo_config())
-    contract = Contract.model_validate(model.contract())
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    class Watching(torch.nn.Module):
-        def forward(self, video: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
-            seen.append((video, audio))
-            return torch.zeros(len(video), 300, 2, requires_grad=True)
-
-    ones = {"video": [np.ones((400, 48), np.float32)], "audio": [np.ones((400, 32), np.float32)]}
-    truth = np.random.default_rng(1).uniform(-1, 1, (400, 2)).astype(np.float32)
-    fusion = FusionRecipe(epochs=1, batches=1, batch=400, learning_rate=1e-3, drop_modality=0.2, short=0.5)
-    FusionTask(Watching(), contract, [Features(ones, truth)], [], fusion).loss(np.random.default_rng(2))
-    video, audio = (x[:, :, 0].numpy() for x in seen[0])
-    lost_video, lost_audio = ~video.any(axis=1), ~audio.any(axis=1)
-    assert not (lost_video & lost_audio).any()
-    assert 0.12 < lost_video.mean() < 0.28 and 0.12 < lost_audio.mean() < 0.28
-    lengths = np.maximum(video, audio).sum(axis=1)
-    assert 0.4 < (lengths < 300).mean() < 0.6 and lengths.min() >= 30
-    # zeros only at the end
-    assert all((row[: int(n)] == 1).all() for row, n in zip(np.maximum(video, audio), lengths, strict=True))
-
-
-def _spans(crops: np.ndarray) -> Spans:
-    count = len(crops)
-    return Spans(crops, np.arange(count, dtype=np.int32), np.zeros(0, np.float32), np.full(count, -1, np.int64), 15_600)
