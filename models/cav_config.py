@@ -91,6 +91,13 @@ class CavConfig(Config):
         return {name: dims[name] for name in self.modalities}
 
     @property
+    def fusion_stages(self) -> dict[str, tuple[str, ...]]:
+        """Stage → its outputs: one stage for all, or one for each."""
+        if self.fusion_networks == "shared":
+            return {"fusion": self.outputs}
+        return {f"fusion_{output}": (output,) for output in self.outputs}
+
+    @property
     def span_samples(self) -> int:
         """Audio samples of one clip: 10 240 in the paper."""
         return round(self.clip_frames * SAMPLE_RATE_HZ / self.step_hz)
@@ -104,7 +111,7 @@ class CavConfig(Config):
         modalities = names("modalities", self.modalities, MODALITIES)
         found = modalities + names("outputs", self.outputs, OUTPUTS)
         clock = number("step_hz", self.step_hz, 1e-3, 1000.0)
-        clock += integer("clips", self.clips, 1024) + integer("clip_frames", self.clip_frames, 1024)
+        clock += integer("clips", self.clips, 1024) + integer("clip_frames", self.clip_frames, 1024, low=2)
         clock += integer("default_hop_steps", self.default_hop_steps, MAX_STEPS)
         if not clock and "audio" in self.modalities and not SHORTEST_SPAN <= self.span_samples <= LONGEST_SPAN:
             clock = [

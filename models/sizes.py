@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from .cav_config import CavConfig
 from .rcma_config import RcmaConfig
 
-__all__ = ["PaperVariant", "demo_config", "paper_config"]
+__all__ = ["PaperVariant", "cav_demo_config", "cav_paper_config", "demo_config", "paper_config"]
 
 PaperVariant = Literal["rcma-v1", "rjcma-head", "rjcma-paper"]
 
@@ -54,4 +55,39 @@ def demo_config() -> RcmaConfig:
         attention="all-raw",
         head="mlp",
         head_hidden=32,
+    )
+
+
+def cav_paper_config(
+    *, modalities: tuple[str, ...] = ("video", "audio"), outputs: tuple[str, ...] = ("valence",)
+) -> CavConfig:
+    """CAV as published; of one modality alone its features and the head, since attention needs two."""
+    if len(modalities) == 1:
+        return CavConfig(modalities=modalities, outputs=outputs, fusion="concatenation")
+    return CavConfig(modalities=modalities, outputs=outputs)
+
+
+def cav_demo_config() -> CavConfig:
+    """CAV with both dimensions, the paper's window, clips and spectrogram, smaller pictures, narrow everywhere else.
+
+    The first convolution is 7 × 7 × 7 and takes most of a clip's 45 million products, so it has 8 channels, not 64.
+    """
+    return CavConfig(
+        outputs=("valence", "arousal"),
+        resize_px=54,
+        crop_px=48,
+        i3d_stem=(8, 8, 16),
+        i3d_mixed=(
+            (8, 8, 12, 4, 6, 6),
+            (8, 8, 16, 4, 8, 8),
+            (8, 8, 16, 4, 8, 8),
+            (8, 8, 16, 4, 8, 8),
+            (8, 8, 16, 4, 8, 8),
+            (8, 8, 16, 4, 8, 8),
+            (12, 8, 20, 4, 8, 8),
+            (12, 12, 20, 4, 8, 8),
+            (16, 12, 16, 4, 8, 8),
+        ),
+        audio_channels=(16, 24, 32, 48, 48),
+        head_hidden=(32, 16),
     )

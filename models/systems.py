@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .cav import Cav
+from .cav_config import CavConfig
 from .configuration import Config
 from .network import Network
 from .rcma import Rcma
@@ -9,4 +11,7 @@ from .rcma_config import RcmaConfig
 
 __all__ = ["SYSTEMS"]
 
-SYSTEMS: dict[str, tuple[type[Config], type[Network]]] = {Rcma.system: (RcmaConfig, Rcma)}
+SYSTEMS: dict[str, tuple[type[Config], type[Network]]] = {
+    Cav.system: (CavConfig, Cav),
+    Rcma.system: (RcmaConfig, Rcma),
+}
