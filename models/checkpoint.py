@@ -19,13 +19,26 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor, nn
 
 from .configuration import Config
+from .differences import Described, described, differences, listed
 from .errors import CheckpointError, ConfigError
 from .network import Network
+from .parts import PARTS, Part
 from .systems import SYSTEMS
 
-__all__ = ["METADATA_KEY", "LoadedCheckpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "METADATA_KEY",
+    "LoadedCheckpoint",
+    "LoadedPart",
+    "load_checkpoint",
+    "load_part",
+    "read_content",
+    "save_checkpoint",
+    "save_part",
+]
 
 METADATA_KEY = "affectrt"
 FIRST_SYSTEM = "rcma"  # files from before there was a second one do not name it
@@ -47,15 +60,78 @@ class LoadedCheckpoint:
     sha256: str
 
 
+@dataclass(frozen=True)
+class LoadedPart:
+    """A part's module in evaluation mode on the CPU, the configuration of a network that it fits, and its origin."""
+
+    part: Part
+    module: nn.Module
+    config: Config
+    provenance: dict[str, Any]
+    sha256: str
+
+
 def save_checkpoint(model: Network, path: str | os.PathLike[str], provenance: Mapping[str, Any]) -> None:
     """Write `model` whole or not at all. `provenance` must be plain JSON data; it is kept word for word."""
+    _save(model, path, {"system": model.system, "config": model.config.to_dict(), "provenance": dict(provenance)})
+
+
+def save_part(
+    part: Part, module: nn.Module, config: Config, path: str | os.PathLike[str], provenance: Mapping[str, Any]
+) -> None:
+    """Write one part of a network of `config`; `load_part` reads it, `load_checkpoint` says what is missing."""
+    _save(module, path, {"part": part.name, "config": part.chosen(config), "provenance": dict(provenance)})
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> LoadedCheckpoint:
+    """Read a checkpoint. CheckpointError tells everything that is wrong with the file at once."""
+    source = Path(path)
+    content = read_content(source)
+    header, data = _header(source, content)
+    if "part" in data:
+        part, _ = _part(source, data)
+        raise CheckpointError(
+            f"{source} holds a part alone, {part.name}: {part.holds}",
+            expected=f"a whole network of the system {part.system}, which has {part.needs} besides",
+            fix="affectrt import with the files of all parts, or train a network on the part: load_part() reads it",
+        )
+    config, network = _network(source, data)
+    # On the meta device the network is names and shapes without memory.
+    with torch.device("meta"):
+        model = network(config)
+    _fill(source, model, header, content)
+    return LoadedCheckpoint(model, data["provenance"], hashlib.sha256(content).hexdigest())
+
+
+def load_part(path: str | os.PathLike[str]) -> LoadedPart:
+    """Read what `save_part` wrote, as suspiciously as a whole checkpoint."""
+    source = Path(path)
+    content = read_content(source)
+    header, data = _header(source, content)
+    if "part" not in data:
+        raise CheckpointError(f"{source} holds a whole network", expected="a part", fix="load_checkpoint() reads it")
+    part, config = _part(source, data)
+    module = part.module(config)
+    _fill(source, module, header, content)
+    return LoadedPart(part, module, config, data["provenance"], hashlib.sha256(content).hexdigest())
+
+
+def read_content(source: Path) -> bytes:
+    """The bytes of a plain file of sane size: those that are checked are those that are loaded."""
+    if not source.is_file():
+        raise CheckpointError(f"no checkpoint at {source}", expected="a .safetensors file", fix=FIX_FILE)
+    size = source.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise CheckpointError(f"{source} has {size} bytes", expected=f"at most {MAX_FILE_BYTES}")
+    with source.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES)
+    return content
+
+
+def _save(module: nn.Module, path: str | os.PathLike[str], data: Mapping[str, Any]) -> None:
     target = Path(path)
     try:
-        metadata = json.dumps(
-            {"system": model.system, "config": model.config.to_dict(), "provenance": dict(provenance)},
-            sort_keys=True,
-            allow_nan=False,
-        )
+        metadata = json.dumps(data, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"the provenance is not JSON: {error}", expected="text, numbers, lists, dicts") from None
     if len(metadata) > MAX_METADATA_CHARACTERS:
@@ -63,7 +139,7 @@ def save_checkpoint(model: Network, path: str | os.PathLike[str], provenance: Ma
             f"configuration and provenance take {len(metadata)} characters",
             expected=f"at most {MAX_METADATA_CHARACTERS}",
         )
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     content = safetensors.torch.save(tensors, {METADATA_KEY: metadata})
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
@@ -79,72 +155,52 @@ def save_checkpoint(model: Network, path: str | os.PathLike[str], provenance: Ma
         raise
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> LoadedCheckpoint:
-    """Read a checkpoint. CheckpointError tells everything that is wrong with the file at once."""
-    source = Path(path)
-    content = _read(source)
-    header, metadata = _header(source, content)
-    config, network, provenance = _metadata(source, metadata)
-    # On the meta device the network is names and shapes without memory.
-    with torch.device("meta"):
-        model = network(config)
-    _compare(source, header, model)
-    try:
-        tensors = safetensors.torch.load(content)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise _broken(source, f"is not a safetensors file: {error}") from None
-    broken = sorted(n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all()))
-    if broken:
-        raise _broken(source, f"holds NaN or infinity in {_listed(broken)}")
-    model.load_state_dict(tensors, strict=True, assign=True)
-    return LoadedCheckpoint(model.eval(), provenance, hashlib.sha256(content).hexdigest())
-
-
-def _read(source: Path) -> bytes:
-    """The bytes of a plain file of sane size: those that are checked are those that are loaded."""
-    if not source.is_file():
-        raise CheckpointError(f"no checkpoint at {source}", expected="a .safetensors file", fix=FIX_FILE)
-    size = source.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise CheckpointError(f"{source} has {size} bytes", expected=f"at most {MAX_FILE_BYTES}")
-    with source.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES)
-    return content
-
-
 def _header(source: Path, content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Entries by tensor name, and the metadata."""
+    """Entries by tensor name, and what the metadata says, of which config and provenance are sure to be objects."""
     length = int.from_bytes(content[:LENGTH_BYTES], "little")
     if len(content) < LENGTH_BYTES or not 2 <= length <= MAX_HEADER_BYTES or LENGTH_BYTES + length > len(content):
         kind = "a pickle (torch.save), which is never loaded" if _is_pickle(content) else "cut off or of another format"
-        raise _broken(source, f"is {kind}")
+        fix = "affectrt import FILE --out CKPT reads the published files" if _is_pickle(content) else FIX_FILE
+        raise CheckpointError(f"{source} is {kind}", expected=WANT_FILE, fix=fix)
     header = _json(source, content[LENGTH_BYTES : LENGTH_BYTES + length], "header")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict):
         raise _broken(source, "has metadata that is not an object")
-    return header, metadata
-
-
-def _is_pickle(content: bytes) -> bool:
-    return content[:4] == b"PK\x03\x04" or content[:1] == b"\x80"
-
-
-def _metadata(source: Path, metadata: Mapping[str, Any]) -> tuple[Config, type[Network], dict[str, Any]]:
     text = metadata.get(METADATA_KEY)
     if not isinstance(text, str):
         raise _broken(source, f"holds no metadata {METADATA_KEY!r}, so its configuration is unknown")
     if len(text) > MAX_METADATA_CHARACTERS:
         raise _broken(source, f"has {len(text)} characters of metadata, more than {MAX_METADATA_CHARACTERS}")
     data = _json(source, text, f"metadata {METADATA_KEY!r}")
-    system = data.pop("system", FIRST_SYSTEM)
-    config, provenance = data.get("config"), data.get("provenance")
-    if set(data) != {"config", "provenance"} or not isinstance(config, dict) or not isinstance(provenance, dict):
+    if "part" not in data:
+        data.setdefault("system", FIRST_SYSTEM)
+    objects = all(isinstance(data.get(name), dict) for name in ("config", "provenance"))
+    if not objects or set(data) - {"config", "provenance"} not in ({"system"}, {"part"}):
         raise _broken(source, f"has metadata {sorted(data)} instead of the objects config and provenance")
+    return header, data
+
+
+def _is_pickle(content: bytes) -> bool:
+    return content[:4] == b"PK\x03\x04" or content[:1] == b"\x80"
+
+
+def _network(source: Path, data: Mapping[str, Any]) -> tuple[Config, type[Network]]:
+    system = data["system"]
     if not isinstance(system, str) or system not in SYSTEMS:
         raise _broken(source, f"is of the system {system!r}; known are {', '.join(SYSTEMS)}")
     config_type, network = SYSTEMS[system]
     try:
-        return config_type.from_dict(config), network, provenance
+        return config_type.from_dict(data["config"]), network
+    except ConfigError as error:
+        raise CheckpointError(f"{source}: {error.found}", expected=error.expected, fix=FIX_FILE) from None
+
+
+def _part(source: Path, data: Mapping[str, Any]) -> tuple[Part, Config]:
+    name = data["part"]
+    if not isinstance(name, str) or name not in PARTS:
+        raise _broken(source, f"is the part {name!r}; known are {', '.join(PARTS)}")
+    try:
+        return PARTS[name], PARTS[name].config(data["config"])
     except ConfigError as error:
         raise CheckpointError(f"{source}: {error.found}", expected=error.expected, fix=FIX_FILE) from None
 
@@ -171,34 +227,28 @@ def _json(source: Path, text: str | bytes, what: str) -> dict[str, Any]:
     return data
 
 
-def _compare(source: Path, header: Mapping[str, Any], model: Network) -> None:
-    """Names, types and shapes of the file against those of the network; every difference in one error."""
-    types = {torch.float32: "F32", torch.int64: "I64"}
-    wanted = {name: (types[tensor.dtype], list(tensor.shape)) for name, tensor in model.state_dict().items()}
-    found = {
+def _fill(source: Path, module: nn.Module, header: Mapping[str, Any], content: bytes) -> None:
+    """Give a module on the meta device the file's weights. Names, types and shapes first, then numbers."""
+    wanted = {name: described(tensor) for name, tensor in module.state_dict().items()}
+    found: dict[str, Described] = {
         name: (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
         for name, entry in header.items()
     }
-    problems = []
-    if missing := sorted(set(wanted) - set(found)):
-        problems.append(f"missing: {_listed(missing)}")
-    if unexpected := sorted(set(found) - set(wanted)):
-        problems.append(f"unexpected: {_listed(unexpected)}")
-    problems += [
-        f"{name} is {found[name][0]} {found[name][1]}, not {wanted[name][0]} {wanted[name][1]}"
-        for name in sorted(set(wanted) & set(found))
-        if found[name] != wanted[name]
-    ]
-    if problems:
+    if problems := differences(wanted, found):
         raise CheckpointError(
             f"the tensors of {source} do not fit its configuration:\n    " + "\n    ".join(problems),
-            expected=f"{len(wanted)} tensors, as the state_dict() of {type(model).__name__}(config) has them",
+            expected=f"{len(wanted)} tensors, as the state_dict() of {type(module).__name__} has them",
             fix=FIX_FILE,
         )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names)
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise _broken(source, f"is not a safetensors file: {error}") from None
+    broken = [n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+    if broken:
+        raise _broken(source, f"holds NaN or infinity in {listed(broken)}")
+    module.load_state_dict(tensors, strict=True, assign=True)
+    module.eval()
 
 
 def _broken(source: Path, what: str) -> CheckpointError:

@@ -1,0 +1,86 @@
+"""What a documented file holds, in its own names: one `Form` for each kind of file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..parts import PARTS
+
+__all__ = ["Dead", "Form", "Tensors", "renamed", "size"]
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Dead:
+    """Tensors of a file that its network never uses. `pattern` matches their names from the start.
+
+    `copy_of` is a template for re.sub: they must equal the tensors of these names, which are used.
+    """
+
+    label: str
+    pattern: str
+    reason: str
+    copy_of: str | None = None
+
+    def names(self, tensors: Tensors) -> list[str]:
+        return sorted(name for name in tensors if re.match(self.pattern, name))
+
+    def original(self, name: str) -> str | None:
+        return None if self.copy_of is None else re.sub(self.pattern, self.copy_of, name, count=1)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One kind of file. Names are the file's, after `net` and `module.` have been taken off.
+
+    A file is recognised when each of the regular expressions `marks` matches the start of some name and none of
+    `unless` does. `fields` reads from the shapes what the configuration says of this file's part; it must come
+    through with any tensor missing or of another shape, for the comparison afterwards tells of those. `theirs` maps
+    our name, relative to the part (or the whole network, where `part` is None), to the file's.
+    """
+
+    name: str
+    system: str
+    part: str | None
+    holds: str
+    marks: tuple[str, ...]
+    fields: Callable[[Tensors], dict[str, object]]
+    theirs: Callable[[str], str]
+    training_corpus: str
+    unless: tuple[str, ...] = ()
+    dead: tuple[Dead, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Where the file's tensors are in our network; empty for all of it."""
+        return "" if self.part is None else PARTS[self.part].path + "."
+
+    def recognises(self, tensors: Tensors) -> bool:
+        def found(pattern: str) -> bool:
+            return any(re.match(pattern, name) for name in tensors)
+
+        return all(map(found, self.marks)) and not any(map(found, self.unless))
+
+
+def size(tensors: Tensors, name: str, axis: int, default: int) -> int:
+    """One side of a tensor; `default` where it is missing or has no such side."""
+    tensor = tensors.get(name)
+    return default if tensor is None or tensor.ndim <= axis or not tensor.shape[axis] else int(tensor.shape[axis])
+
+
+def renamed(rules: Mapping[str, str]) -> Callable[[str], str]:
+    """A map of names from patterns and their templates for re.sub; the first that matches from the start counts."""
+
+    def theirs(name: str) -> str:
+        for pattern, template in rules.items():
+            if re.match(pattern, name):
+                return re.sub(pattern, template, name, count=1)
+        return name
+
+    return theirs

@@ -1,0 +1,275 @@
+"""Published files → a network, or a part of one, with everything that is known of its origin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import save_checkpoint, save_part
+from ..configuration import OUTPUTS, Config
+from ..differences import Described, described, differences, listed
+from ..errors import CheckpointError, ConfigError
+from ..network import Network
+from ..parts import PARTS
+from ..systems import SYSTEMS
+from .forms import Form
+from .rcma_forms import RCMA_FORMS
+from .reading import SourceFile, read_source
+
+__all__ = ["FORMS", "Dropped", "Imported", "SourceReport", "import_files"]
+
+FORMS: dict[str, Form] = {form.name: form for form in RCMA_FORMS}
+
+COUNTER = ".num_batches_tracked"  # of batch norms; files from before torch 0.4.1 have none, and inference needs none
+DIRECTION = ".parametrizations.weight.original1"  # of weight norm, whose effective weight is g · v / ‖v‖
+
+NO_LICENCE = "not stated in the files; ask whoever published them before any use"
+USE = "Research on affect, within what the licence of the published weights allows"
+LIMITS = "Published weights, read and renamed; affectrt has not measured how good they are."
+TOLD = "the files do not say for which dimension they were trained; it was given as {}"
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Tensors of a file that are not in the result, and why."""
+
+    label: str
+    reason: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What became of one file. `filled` names what the file lacked and was made up: counters of batches, as 0."""
+
+    file: str
+    sha256: str
+    form: str
+    holds: str
+    unwrapped: tuple[str, ...]
+    beside: dict[str, str]
+    dropped: tuple[Dropped, ...]
+    filled: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A whole network, where `part` is None, or one part's module; in evaluation mode, on the CPU."""
+
+    module: nn.Module
+    part: str | None
+    config: Config
+    provenance: dict[str, Any]
+    sources: tuple[SourceReport, ...]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the checkpoint, whole or not at all."""
+        if self.part is not None:
+            save_part(PARTS[self.part], self.module, self.config, path, self.provenance)
+        else:
+            assert isinstance(self.module, Network)
+            save_checkpoint(self.module, path, self.provenance)
+
+
+def import_files(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    form: str | None = None,
+    output: str | None = None,
+    licence: str | None = None,
+) -> Imported:
+    """Read one published file, or all that make up one network.
+
+    `form` is a name in FORMS, for a single file; without it a file is recognised by its names. `output` is the
+    dimension of a whole network, valence by default: the authors train one network for each and their files do not
+    tell. Raises CheckpointError with everything that is wrong.
+    """
+    if output is not None and output not in OUTPUTS:
+        raise CheckpointError(f"the output {output!r}", expected=" or ".join(OUTPUTS))
+    if form is not None and (form not in FORMS or len(paths) != 1):
+        raise CheckpointError(
+            f"the form {form!r} for {len(paths)} files", expected=f"one file, and one of {', '.join(FORMS)}"
+        )
+    files = [read_source(path) for path in paths]
+    forms = [_recognised(file) if form is None else FORMS[form] for file in files]
+    part = _check_set(files, forms)
+    fields = _fields(files, forms)
+    config_type, network_type = SYSTEMS[forms[0].system]
+    told = {} if part else {"outputs": (output or OUTPUTS[0],)}
+    try:
+        config = config_type.from_dict({**config_type().to_dict(), **fields, **told})
+    except ConfigError as error:
+        names = ", ".join(file.name for file in files)
+        raise CheckpointError(f"the shapes in {names} describe no network: {error.found}") from None
+    with torch.device("meta"):
+        network = network_type(config)
+    _check_whole(files, forms, network, part)
+    state, sources = _translate(files, forms, network)
+    module = network.get_submodule(PARTS[part].path) if part else network
+    prefix = f"{PARTS[part].path}." if part else ""
+    module.load_state_dict({name.removeprefix(prefix): t for name, t in state.items()}, strict=True, assign=True)
+    provenance = _provenance(forms, sources, licence)
+    if not part:
+        source = "the default" if output is None else f"{output} on the command line"
+        provenance["limits"] += f" Its output is called {output or OUTPUTS[0]}: {TOLD.format(source)}."
+    return Imported(module.eval(), part, config, provenance, sources)
+
+
+def _recognised(file: SourceFile) -> Form:
+    found = [form for form in FORMS.values() if form.recognises(file.tensors)]
+    if len(found) == 1:
+        return found[0]
+    known = "\n".join(f"    {form.name}: {form.holds}" for form in FORMS.values())
+    some = listed(sorted(file.tensors)[:6])
+    what = "could be " + " or ".join(form.name for form in found) if found else "is none of the known files"
+    raise CheckpointError(
+        f"{file.name} {what}: it holds {len(file.tensors)} tensors, such as {some}",
+        expected=f"the names of one of\n{known}",
+        fix="--from NAME lists what the file lacks to be that one",
+    )
+
+
+def _check_set(files: Sequence[SourceFile], forms: Sequence[Form]) -> str | None:
+    """The part that the result is, None for a whole network. Refuses files that do not belong together."""
+    if not files:
+        raise CheckpointError("no file to import", expected="one published file, or all parts of one network")
+    if len(files) == 1:
+        return forms[0].part
+    told = ", ".join(f"{file.name}: {form.name}" for file, form in zip(files, forms, strict=True))
+    parts = [form.part for form in forms]
+    if len({form.system for form in forms}) > 1:
+        raise CheckpointError(f"the files are of different systems ({told})", expected="files of one network")
+    if None in parts:
+        raise CheckpointError(f"a whole network among several files ({told})", expected="a whole network alone")
+    if len(set(parts)) < len(parts):
+        raise CheckpointError(f"two files hold the same part ({told})", expected="each part once")
+    return None
+
+
+def _fields(files: Sequence[SourceFile], forms: Sequence[Form]) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for file, form in zip(files, forms, strict=True):
+        for name, value in form.fields(file.tensors).items():
+            if fields.setdefault(name, value) != value:
+                raise CheckpointError(
+                    f"the files do not fit each other: {name} is {value} in {file.name}, {fields[name]} before it"
+                )
+    return fields
+
+
+def _check_whole(files: Sequence[SourceFile], forms: Sequence[Form], network: Network, part: str | None) -> None:
+    """Several parts must leave nothing of the network open."""
+    if part:
+        return
+    open_names = [n for n in network.state_dict() if not any(n.startswith(form.path) for form in forms)]
+    if open_names:
+        given = {form.part for form in forms}
+        lacking = [p for p in PARTS.values() if p.system == network.system and p.name not in given]
+        lacking = [p for p in lacking if any(n.startswith(f"{p.path}.") for n in open_names)]
+        told = (
+            ", ".join(f"{p.name} ({p.holds})" for p in lacking) or f"{len(open_names)} tensors such as {open_names[0]}"
+        )
+        raise CheckpointError(
+            f"{', '.join(file.name for file in files)} are parts of {network.system}, not all of it",
+            expected=f"besides them: {told}",
+            fix="give all files of one network, or import each part alone: affectrt import FILE --out CKPT",
+        )
+
+
+def _translate(
+    files: Sequence[SourceFile], forms: Sequence[Form], network: Network
+) -> tuple[dict[str, Tensor], tuple[SourceReport, ...]]:
+    """Our state dict from theirs. All that is missing, unexpected, of another shape or no number is told at once."""
+    wanted = network.state_dict()
+    state: dict[str, Tensor] = {}
+    reports, problems = [], []
+    for file, form in zip(files, forms, strict=True):
+        expected = {form.theirs(name.removeprefix(form.path)): name for name in wanted if name.startswith(form.path)}
+        dropped = _dropped(file, form, expected)
+        dead = {name for group in dropped for name in group.names}
+        live = {name: tensor for name, tensor in file.tensors.items() if name not in dead}
+        filled = tuple(sorted(n for n in expected if n.endswith(COUNTER) and n not in live))
+        found = differences(
+            {name: described(wanted[ours]) for name, ours in expected.items() if name not in filled},
+            {name: _as_loaded(tensor) for name, tensor in live.items()},
+        )
+        found = found or _wrong_values(file, form, live, expected)
+        if found:
+            problems.append(_misfit(file, form, found))
+            continue
+        state |= {expected[n]: torch.zeros((), dtype=torch.int64) for n in filled}
+        # Copies, because tensors of a file may share memory, which would tie weights that are separate.
+        state |= {expected[n]: t.to(wanted[expected[n]].dtype, copy=True).contiguous() for n, t in live.items()}
+        reports.append(
+            SourceReport(
+                file.name, file.sha256, form.name, form.holds, file.unwrapped, file.beside, dropped, filled, form.notes
+            )
+        )
+    if problems:
+        raise CheckpointError(
+            "\n".join(problems),
+            expected="; ".join(f"{form.name}: {form.holds}" for form in forms),
+            fix="fetch the file again, or import it as what it is: affectrt import --help",
+        )
+    return state, tuple(reports)
+
+
+def _dropped(file: SourceFile, form: Form, expected: dict[str, str]) -> tuple[Dropped, ...]:
+    groups = ((dead, [n for n in dead.names(file.tensors) if n not in expected]) for dead in form.dead)
+    return tuple(Dropped(dead.label, dead.reason, tuple(names)) for dead, names in groups if names)
+
+
+def _as_loaded(tensor: Tensor) -> Described:
+    """Floating-point numbers of any width become float32."""
+    return described(tensor.to("meta", torch.float32) if tensor.is_floating_point() else tensor)
+
+
+def _wrong_values(file: SourceFile, form: Form, live: dict[str, Tensor], expected: dict[str, str]) -> list[str]:
+    """Numbers with which the network cannot compute; names and shapes are known to be right."""
+    infinite, negative, nowhere, unequal = [], [], [], []
+    for name, tensor in live.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            infinite.append(name)
+        elif name.endswith(".running_var") and bool((tensor < 0).any()):
+            negative.append(name)
+        elif expected[name].endswith(DIRECTION) and not bool(tensor.flatten(1).any(dim=1).all()):
+            nowhere.append(name)
+    for dead in form.dead:
+        for name in dead.names(file.tensors):
+            original = dead.original(name)
+            if original is not None and not (original in live and torch.equal(file.tensors[name], live[original])):
+                unequal.append(name)
+    told = {
+        "NaN or infinity in": infinite,
+        "a negative variance in": negative,
+        "a filter of length 0, which has no direction, in": nowhere,
+        "not the copies that they should be:": unequal,
+    }
+    return [f"{what} {listed(names)}" for what, names in told.items() if names]
+
+
+def _misfit(file: SourceFile, form: Form, found: list[str]) -> str:
+    others = [other.name for other in FORMS.values() if other is not form and other.recognises(file.tensors)]
+    alike = f"; it looks like {' or '.join(others)}" if others and not form.recognises(file.tensors) else ""
+    return f"{file.name} is not what a file of the form {form.name} must be{alike}:\n    " + "\n    ".join(found)
+
+
+def _provenance(forms: Sequence[Form], sources: Sequence[SourceReport], licence: str | None) -> dict[str, Any]:
+    """Nothing here changes from one import of the same files to the next: no date, no folder, no machine."""
+    return {
+        "recipe": f"affectrt import of {', '.join(form.name for form in forms)}",
+        "training_corpus": "; ".join(dict.fromkeys(form.training_corpus for form in forms)),
+        "licence": licence or NO_LICENCE,
+        "intended_use": USE,
+        "limits": LIMITS,
+        "versions": {"affectrt": version("affectrt"), "torch": str(torch.__version__), "numpy": np.__version__},
+        "sources": [asdict(source) for source in sources],
+    }

@@ -1,0 +1,213 @@
+"""Files of arXiv 2403.13659: the whole network in both forms of its code, and the backbones that it starts from.
+
+The names come from the authors' modules; every number here is only what is taken when a tensor is missing, so that the
+comparison can say so.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .forms import Dead, Form, Tensors, renamed, size
+
+__all__ = ["RCMA_FORMS"]
+
+# Ours → theirs, relative to the backbone.
+IR50 = {
+    r"stem\.": "backbone.input_layer.",
+    r"body\.(\d+)\.residual\.": r"backbone.body.\1.res_layer.",
+    r"body\.(\d+)\.shortcut\.": r"backbone.body.\1.shortcut_layer.",
+    r"output\.": "backbone.output_layer.",
+}
+VGGISH = {r"convolutions\.": "features."}
+MODALITIES = {"video": "video", "audio": "logmel", "text": "bert"}
+NUMBERS = {"video": 1, "audio": 2, "text": 3}
+# Named by the modalities that they join (v)ideo, (a)udio, (t)ext; each serves the one that is left.
+JOINTS = {"video": "at", "audio": "tv", "text": "va"}
+
+CONVOLUTIONS = (0, 3, 6, 8, 11, 13)
+DOCUMENTED_CROP_PX, DOCUMENTED_RESIZE_PX = 40, 48
+
+
+def ir50_fields(tensors: Tensors, prefix: str = "") -> dict[str, object]:
+    body = f"{prefix}backbone.body"
+    outputs = []
+    while (name := f"{body}.{len(outputs)}.res_layer.3.weight") in tensors or _has_unit(tensors, body, len(outputs)):
+        before = outputs[-1] if outputs else size(tensors, f"{prefix}backbone.input_layer.0.weight", 0, 64)
+        outputs.append(size(tensors, name, 0, before))
+    # A stage is a run of units of one width; the first of each but the first halves the picture.
+    units, widths = [], []
+    for width in outputs:
+        if not widths or width != widths[-1]:
+            widths.append(width)
+            units.append(0)
+        units[-1] += 1
+    linear = f"{prefix}backbone.output_layer.3.weight"
+    side = max(1, math.isqrt(size(tensors, linear, 1, 12_800) // (widths[-1] if widths else 512)))
+    crop_px = side * 2 ** max(0, len(units) - 1)
+    return {
+        "crop_px": crop_px,
+        "resize_px": round(crop_px * DOCUMENTED_RESIZE_PX / DOCUMENTED_CROP_PX),
+        "ir_units": tuple(units) or (3, 4, 14, 3),
+        "ir_widths": tuple(widths) or (64, 128, 256, 512),
+        "video_dim": size(tensors, linear, 0, 512),
+    }
+
+
+def _has_unit(tensors: Tensors, body: str, index: int) -> bool:
+    return any(name.startswith(f"{body}.{index}.") for name in tensors)
+
+
+def vggish_fields(tensors: Tensors, prefix: str = "") -> dict[str, object]:
+    documented = (64, 128, 256, 256, 512, 512)
+    channels = tuple(
+        size(tensors, f"{prefix}features.{i}.weight", 0, width)
+        for i, width in zip(CONVOLUTIONS, documented, strict=True)
+    )
+    return {
+        "vggish_channels": channels,
+        "vggish_hidden": size(tensors, f"{prefix}embeddings.0.weight", 0, 4096),
+        "audio_dim": size(tensors, f"{prefix}embeddings.4.weight", 0, 128),
+    }
+
+
+def fusion_fields(tensors: Tensors) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for ours, theirs in MODALITIES.items():
+        blocks: list[int] = []
+        prefix = f"temporal.{theirs}.network"
+        while any(name.startswith(f"{prefix}.{len(blocks)}.") for name in tensors):
+            before = blocks[-1] if blocks else 512
+            blocks.append(size(tensors, f"{prefix}.{len(blocks)}.conv1.weight_v", 0, before))
+        fields[f"{ours}_tcn"] = tuple(blocks) or (512,) * 4
+    layers = 0
+    while any(name.startswith(f"coattn.dcn_layers.{layers}.") for name in tensors):
+        layers += 1
+    return fields | {
+        "text_dim": size(tensors, "temporal.bert.network.0.conv1.weight_v", 1, 768),
+        "tcn_kernel": size(tensors, "temporal.video.network.0.conv1.weight_v", 2, 5),
+        "window_steps": size(tensors, "coattn.dcn_layers.0.dense_coattn.key1_linear.weight", 0, 300),
+        "attention_layers": max(1, layers),
+    }
+
+
+def whole_fields(tensors: Tensors) -> dict[str, object]:
+    window = fusion_fields(tensors)
+    hop = min(25, int(str(window["window_steps"])))
+    return (
+        ir50_fields(tensors, "spatial.visual.")
+        | vggish_fields(tensors, "spatial.audio.backbone.")
+        | window
+        | {"default_hop_steps": hop}
+    )
+
+
+def v1_fields(tensors: Tensors) -> dict[str, object]:
+    return whole_fields(tensors) | {"attention": "others-projected", "head": "linear"}
+
+
+def head_fields(tensors: Tensors) -> dict[str, object]:
+    hidden = size(tensors, "regressor1.weight", 0, 256)
+    return whole_fields(tensors) | {"attention": "all-raw", "head": "mlp", "head_hidden": hidden}
+
+
+def _whole_names(head: dict[str, str]) -> dict[str, str]:
+    """Ours → theirs for everything but the weights of a weight-normalised convolution, whose ends differ too."""
+    layer = r"fusion\.attention\.layers\.(\d+)\."
+    attention = r"coattn.dcn_layers.\1."
+    names = {rf"encoders\.video\.backbone\.{ours}": f"spatial.visual.{theirs}" for ours, theirs in IR50.items()}
+    names |= {
+        rf"encoders\.audio\.backbone\.{ours}": f"spatial.audio.backbone.{theirs}" for ours, theirs in VGGISH.items()
+    }
+    names[r"encoders\.audio\.backbone\."] = "spatial.audio.backbone."
+    for ours, theirs in MODALITIES.items():
+        block = rf"fusion\.temporal\.{ours}\.blocks\.(\d+)\."
+        names[block + r"(conv\d)\.parametrizations\.weight\.original0"] = rf"temporal.{theirs}.network.\1.\2.weight_g"
+        names[block + r"(conv\d)\.parametrizations\.weight\.original1"] = rf"temporal.{theirs}.network.\1.\2.weight_v"
+        names[block + r"shortcut\."] = rf"temporal.{theirs}.network.\1.downsample."
+        names[block] = rf"temporal.{theirs}.network.\1."
+        names[rf"fusion\.temporal\.{ours}\.norm\."] = f"bn.{theirs}."
+        number = NUMBERS[ours]
+        names[rf"{layer}joint\.{ours}\."] = rf"{attention}dense_coattn.query_linear_{JOINTS[ours]}."
+        names[rf"{layer}key\.{ours}\."] = rf"{attention}dense_coattn.key{number}_linear."
+        names[rf"{layer}value\.{ours}\."] = rf"{attention}dense_coattn.value{number}_linear."
+        names[rf"{layer}output\.{ours}\."] = rf"{attention}linears.{number - 1}.0."
+    return names | {rf"fusion\.head\.{ours}\.": f"{theirs}." for ours, theirs in head.items()}
+
+
+COPY = "the same convolution under a second name, as the authors' module registers it twice"
+DEAD_IN_BOTH = (
+    Dead("spatial.visual.logits", r"spatial\.visual\.logits\.", "classifier of expressions that the fusion never uses"),
+    Dead("temporal.*.net.0", r"(temporal\.\w+\.network\.\d+)\.net\.0\.", COPY, r"\1.conv1."),
+    Dead("temporal.*.net.4", r"(temporal\.\w+\.network\.\d+)\.net\.4\.", COPY, r"\1.conv2."),
+)
+QUERY = Dead(
+    "dense_coattn.query_linear",
+    r"coattn\.dcn_layers\.\d+\.dense_coattn\.query_linear\.",
+    "computed and thrown away by the authors' code, never trained",
+)
+RELU = "torchvggish ends in a ReLU without weights; RCMA uses VGGish without it, so these features are not clipped at 0"
+POSTPROCESSING = Dead("pproc", r"pproc\.", "PCA and quantisation for AudioSet's published features; RCMA uses neither")
+AUDIOSET = "AudioSet"
+FACES = "MS-Celeb-1M, then FER+"
+AFF_WILD2 = f"Aff-Wild2, valence-arousal track of ABAW6 (the fold is not in the file); backbones: {FACES}; {AUDIOSET}"
+
+RCMA_FORMS = (
+    Form(
+        "rcma-v1",
+        "rcma",
+        None,
+        "the whole network, first version's code",
+        (r"coattn\.", r"regressor\."),
+        v1_fields,
+        renamed(_whole_names({"linear": "regressor"})),
+        AFF_WILD2,
+        dead=DEAD_IN_BOTH,
+    ),
+    Form(
+        "rjcma-head",
+        "rcma",
+        None,
+        "the whole network, later code",
+        (r"coattn\.", r"(regressor[12]|bn1)\."),
+        head_fields,
+        renamed(_whole_names({"hidden": "regressor1", "norm": "bn1", "linear": "regressor2"})),
+        AFF_WILD2,
+        unless=(r"regressor\.",),
+        dead=(*DEAD_IN_BOTH, QUERY),
+    ),
+    Form(
+        "res50",
+        "rcma",
+        "ir50",
+        "IR-50, the encoder of faces, as trained on expressions",
+        (r"backbone\.(body|input_layer|output_layer)\.",),
+        ir50_fields,
+        renamed(IR50),
+        FACES,
+        dead=(Dead("logits", r"logits\.", "classifier of expressions that the fusion never uses"),),
+    ),
+    Form(
+        "vggish",
+        "rcma",
+        "vggish",
+        "VGGish, the encoder of audio",
+        (r"features\.\d+\.", r"embeddings\.\d+\."),
+        vggish_fields,
+        renamed(VGGISH),
+        AUDIOSET,
+        unless=(r"pproc\.",),
+    ),
+    Form(
+        "torchvggish",
+        "rcma",
+        "vggish",
+        "VGGish as torchvggish publishes it",
+        (r"features\.\d+\.", r"embeddings\.\d+\.", r"pproc\."),
+        vggish_fields,
+        renamed(VGGISH),
+        AUDIOSET,
+        dead=(POSTPROCESSING,),
+        notes=(RELU,),
+    ),
+)
