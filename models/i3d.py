@@ -14,14 +14,14 @@ __all__ = ["I3d"]
 Three = tuple[int, int, int]
 
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
-# Pools stand before units of their stage: kernel and stride over time, height, width.
-POOLS: dict[str, tuple[Three, Three]] = {
-    "pool_2a": ((1, 3, 3), (1, 2, 2)),
-    "pool_3a": ((1, 3, 3), (1, 2, 2)),
-    "pool_4a": ((3, 3, 3), (2, 2, 2)),
-    "pool_5a": ((2, 2, 2), (2, 2, 2)),
-}
 MIXED = ("mixed_3b", "mixed_3c", "mixed_4b", "mixed_4c", "mixed_4d", "mixed_4e", "mixed_4f", "mixed_5b", "mixed_5c")
+# Unit → the pool in front of it: name, kernel and stride over time, height, width.
+POOL_BEFORE: dict[str, tuple[str, Three, Three]] = {
+    "conv_2b": ("pool_2a", (1, 3, 3), (1, 2, 2)),
+    "mixed_3b": ("pool_3a", (1, 3, 3), (1, 2, 2)),
+    "mixed_4b": ("pool_4a", (3, 3, 3), (2, 2, 2)),
+    "mixed_5b": ("pool_5a", (2, 2, 2), (2, 2, 2)),
+}
 
 
 class I3d(nn.Module):
@@ -37,21 +37,22 @@ class I3d(nn.Module):
 
     def __init__(self, *, stem: Sequence[int], mixed: Sequence[Sequence[int]]) -> None:
         super().__init__()
-        first, second, third = stem
-        trunk: OrderedDict[str, nn.Module] = OrderedDict()
-        trunk["conv_1a"] = ConvUnit(3, first, 7, stride=2)
-        trunk["pool_2a"] = SamePool(*POOLS["pool_2a"])
-        trunk["conv_2b"] = ConvUnit(first, second, 1)
-        trunk["conv_2c"] = ConvUnit(second, third, 3)
-        width = third
+        first, second, width = stem
+        units: dict[str, nn.Module] = {
+            "conv_1a": ConvUnit(3, first, 7, stride=2),
+            "conv_2b": ConvUnit(first, second, 1),
+            "conv_2c": ConvUnit(second, width, 3),
+        }
         for name, widths in zip(MIXED, mixed, strict=True):
-            pool = name.replace("mixed", "pool")[:-1] + "a"
-            if pool not in trunk:
-                trunk[pool] = SamePool(*POOLS[pool])
-            trunk[name] = unit = MixedUnit(width, widths)
+            units[name] = unit = MixedUnit(width, widths)
             width = unit.width
+        trunk: OrderedDict[str, nn.Module] = OrderedDict()
+        for name, module in units.items():
+            if name in POOL_BEFORE:
+                pool, kernel, stride = POOL_BEFORE[name]
+                trunk[pool] = SamePool(kernel, stride)
+            trunk[name] = module
         self.trunk = nn.Sequential(trunk)
-        self.feature_dim = width
 
     def forward(self, clips: Tensor) -> Tensor:
         maps: Tensor = self.trunk(clips)
@@ -64,6 +65,8 @@ class ConvUnit(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv3d(inputs, outputs, kernel, stride=stride, bias=False)
+        # PyTorch's default shrinks what passes 22 layers, before the norms have seen data, to 1e-5.
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
         self.norm = nn.BatchNorm3d(outputs, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:
