@@ -23,7 +23,7 @@ from affectrt.bundle.store import Bundle
 from affectrt.runtime.engines import Array, Engine, open_engines
 from affectrt.runtime.replay import feed
 from affectrt.runtime.run import RunReport, run_bundle
-from affectrt.runtime.scheduler import full_batches
+from affectrt.runtime.scheduler import batch_rows, full_batches, stacked
 from affectrt.runtime.session import Request, Session
 from affectrt.runtime.sinks import open_sink
 from affectrt.runtime.sources import Event, Source, StreamEnd, open_source
@@ -140,8 +140,7 @@ def seconds_of_session(contract: Contract, source: Source) -> float:
 def recorded_calls(contract: Contract, source: Source, batch: int) -> Iterator[Call]:
     """The calls that a run makes, in its order: full batches of the encoders, the fusion when it is due."""
     for requests in _drive(contract, source, batch):
-        feeds = {name: np.stack([r.feeds[name] for r in requests]) for name in requests[0].feeds}
-        yield Call(requests[0].stage, feeds)
+        yield Call(requests[0].stage, stacked(requests))
 
 
 def _drive(contract: Contract, source: Source, batch: int) -> Iterator[list[Request]]:
@@ -157,8 +156,9 @@ def _drive(contract: Contract, source: Source, batch: int) -> Iterator[list[Requ
             while requests := _due(session, batch, final=event is None):
                 for stage in contract.stages:
                     asked = [r for r in requests if r.stage == stage]
-                    for start in range(0, len(asked), batch):
-                        yield asked[start : start + batch]
+                    size = batch_rows(asked[0], batch) if asked else batch
+                    for start in range(0, len(asked), size):
+                        yield asked[start : start + size]
                 session.resolve(requests, [zeros[r.stage] for r in requests])
             session.poll()
 

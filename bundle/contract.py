@@ -149,9 +149,10 @@ class Fusion(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Fusion:
-        per_window = self.output == "per_window"
-        if not per_window and (self.describes != "step" or self.short_window != "pad_end"):
-            raise ValueError("window_mean and repeat_first are for fusions with one output per_window")
+        if self.output == "per_window":
+            return self
+        if self.describes != "step" or self.short_window != "pad_end" or self.stride_steps != 1:
+            raise ValueError("window_mean, repeat_first and strides are for fusions with one output per_window")
         return self
 
     @property

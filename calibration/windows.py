@@ -13,16 +13,14 @@ from affectrt.bundle.errors import MediaError
 from affectrt.runtime import Request
 from affectrt.runtime.engines.base import Array
 from affectrt.runtime.replay import replay
+from affectrt.runtime.sampling import RowSample, rows_within
 from affectrt.runtime.sources import Source, open_source
 
 __all__ = ["record_windows", "source_windows"]
 
 Windows = dict[str, dict[str, Array]]
-Kept = list[tuple[float, int, Mapping[str, Array]]]
 # A corpus may have hundreds of files, each of which has to be decoded to its end; these many say enough.
 MAX_FILES = 16
-# Requests are answered once this many wait; it bounds how many crops and spans are alive.
-GATHER = 64
 
 
 def record_windows(
@@ -33,19 +31,23 @@ def record_windows(
     seed: int,
     progress: Callable[[str], None] | None = None,
 ) -> Windows:
-    """Encoder stage → input → rows, at most `per_stage` in all, the same number from each file.
+    """Encoder stage → input → rows, at most `per_stage` and 128 MiB in all, the same number from each file.
 
-    Of more than `MAX_FILES` files, so many are read, evenly spread. Within a file the rows are a uniform sample; the
-    same files and seed give the same rows. Raises MediaError when some stage was never asked for, because no file
+    Of more than `MAX_FILES` files, so many are read, evenly spread. Within a file the rows are a uniform sample over
+    all its steps; the same files and seed give the same rows. Raises MediaError when some stage was never asked for, because no file
     has its modality.
     """
     tell = progress or (lambda _: None)
     media = _spread(media, min(MAX_FILES, per_stage))
-    windows: dict[str, list[Mapping[str, Array]]] = {stage: [] for stage in contract.encoder_stages}
+    totals = {stage: rows_within(contract, stage, per_stage) for stage in contract.encoder_stages}
+    for stage, total in totals.items():
+        if total < per_stage:
+            tell(f"{stage}: {total} inputs instead of {per_stage}, which is as many as fit into 128 MiB")
+    windows: dict[str, list[Mapping[str, Array]]] = {stage: [] for stage in totals}
     for index, path in enumerate(media):
-        share = math.ceil(per_stage * (index + 1) / len(media)) - math.ceil(per_stage * index / len(media))
+        share = {stage: _share(total, index, len(media)) for stage, total in totals.items()}
         with open_source(str(path), contract) as source:
-            found = source_windows(contract, source, per_stage=share, seed=(seed, index))
+            found = source_windows(contract, source, rows=share, seed=(seed, index))
         for stage, rows in found.items():
             windows[stage] += rows
         tell(f"{path.name}: {', '.join(f'{len(rows)} {stage}' for stage, rows in found.items())}")
@@ -57,9 +59,13 @@ def record_windows(
             fix="name other media",
         )
     return {
-        stage: {name: np.stack([row[name] for row in rows[:per_stage]]) for name in rows[0]}
-        for stage, rows in windows.items()
+        stage: {name: np.stack([row[name] for row in rows]) for name in rows[0]} for stage, rows in windows.items()
     }
+
+
+def _share(total: int, index: int, count: int) -> int:
+    """How many of `total` rows the file number `index` of `count` gives."""
+    return math.ceil(total * (index + 1) / count) - math.ceil(total * index / count)
 
 
 def _spread(media: Sequence[Path], count: int) -> Sequence[Path]:
@@ -69,23 +75,22 @@ def _spread(media: Sequence[Path], count: int) -> Sequence[Path]:
 
 
 def source_windows(
-    contract: Contract, source: Source, *, per_stage: int, seed: tuple[int, ...]
+    contract: Contract, source: Source, *, rows: Mapping[str, int], seed: tuple[int, ...]
 ) -> dict[str, list[Mapping[str, Array]]]:
-    """At most `per_stage` rows per encoder stage of one entered source, in order of time.
+    """At most so many `rows` of each encoder stage of one entered source, in order of time.
 
     No engine runs: what an encoder is asked does not depend on any answer, so every answer is zeros.
     """
     rng = np.random.default_rng(seed)
-    kept: dict[str, Kept] = {stage: [] for stage in contract.encoder_stages}
+    samples = {stage: RowSample(count, rng) for stage, count in rows.items()}
 
     def answer(requests: Sequence[Request]) -> list[Array]:
         for request in requests:
-            if request.stage in kept:
-                # The smallest of independent random numbers: a uniform sample without knowing how many there will be.
-                kept[request.stage].append((float(rng.random()), request.step, request.feeds))
-        for stage, rows in kept.items():
-            kept[stage] = sorted(rows, key=lambda row: row[:2])[:per_stage]
+            if request.stage in samples:
+                samples[request.stage].offer(request)
         return [np.zeros(contract.stage_output(r.stage).shape, np.float32) for r in requests]
 
-    replay(contract, source, answer, gather=GATHER)
-    return {stage: [feeds for _, _, feeds in sorted(rows, key=lambda row: row[1])] for stage, rows in kept.items()}
+    # Where windows leave steps out, a hop of one step shows every span that the encoder may ever be asked for.
+    hop = 1 if contract.fusion.stride_steps > 1 else None
+    replay(contract, source, answer, hop_steps=hop)
+    return {stage: sample.rows() for stage, sample in samples.items()}

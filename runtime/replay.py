@@ -17,6 +17,8 @@ __all__ = ["Infer", "feed", "replay"]
 Infer = Callable[[Sequence[Request]], Sequence[Array]]
 """Results for requests, in order."""
 
+_GATHER_BYTES = 16 << 20
+
 
 def feed(session: Session, event: Event, finder: FaceFinder | None = None) -> None:
     """Hand one event of a source to a session; without a finder the whole frame is the face."""
@@ -36,13 +38,15 @@ def replay(
 ) -> list[Estimate]:
     """Every estimate of an entered source, in order.
 
-    Requests are computed once `gather` of them wait; how many wait changes the speed, never an estimate.
+    Requests are computed once `gather` of them wait, or 16 MiB of inputs; how many wait changes the speed, never an
+    estimate.
     """
     session = Session(contract, modalities=source.modalities, hop_steps=hop_steps, source=source.name)
     estimates: list[Estimate] = []
     for event in source:
         feed(session, event)
-        if len(session.pending()) >= gather:
+        waiting = session.pending()
+        if len(waiting) >= gather or sum(request.nbytes for request in waiting) >= _GATHER_BYTES:
             estimates += _compute(session, infer)
     session.flush()
     return estimates + _compute(session, infer)

@@ -6,9 +6,7 @@ track, and which fusion runs and estimates are due. A gap ends a segment and its
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from math import gcd
 
 import numpy as np
 
@@ -16,11 +14,13 @@ from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import EngineError
 
 from .alignment import AudioSpanner, FrameSelector, PlacedFrame, Samples, StepFrame
+from .crops import CropSpans
 from .engines.base import Array
 from .estimate import Estimate, Quality
 from .faces import crop_face
 from .timeline import Features, FeatureTimeline
 from .track import Pending, Shown, Track
+from .windows import FusionWindows
 
 __all__ = ["Asked", "Segment"]
 
@@ -42,14 +42,11 @@ class Segment:
         ask: Asked,
     ) -> None:
         self._contract = contract
-        self._hop = hop
+        self._windows = FusionWindows(contract.fusion, hop, first_step)
         self._first_step = first_step
         self._source = source
         self._ask = ask
         self._limits = {output.name: (output.low, output.high) for output in contract.outputs}
-        self._keep = contract.fusion.span_steps + hop
-        # Of the steps, only those that some window will hold are encoded.
-        self._encode_every = gcd(hop, contract.fusion.stride_steps)
         self._open = set(used)
         self._total: int | None = None
         self._frames: FrameSelector | None = None
@@ -63,7 +60,7 @@ class Segment:
             self._start_track(0, first_step)
         if contract.audio is not None and "audio" in used:
             self._audio = AudioSpanner(contract.audio, contract.step_hz, first_step)
-            self._audio_line = FeatureTimeline(contract.audio.feature_dim, first_step, self._keep)
+            self._audio_line = self._timeline(contract.audio.feature_dim, first_step)
 
     def push_frame(self, placed: PlacedFrame) -> None:
         if self._frames is not None and "video" in self._open:
@@ -118,14 +115,11 @@ class Segment:
         if not self._tracks and self._frames is not None and self._audio_line is not None:
             self._audio_line.forget_before(self._frames.next_step)
 
-    def _encoded(self, step: int) -> bool:
-        return (step - self._first_step - self._hop + 1) % self._encode_every == 0
-
     def _hear(self, spans: Iterable[tuple[int, Samples | None]]) -> None:
         audio, line = self._contract.audio, self._audio_line
         assert audio is not None and line is not None
         for step, span in spans:
-            if span is None or not self._encoded(step):
+            if span is None or not self._windows.holds(step):
                 line.put(step, None)
             else:
                 self._ask(audio.stage, -1, step, {audio.input.name: span}, self._storing(line, Shown([step], None)))
@@ -152,14 +146,12 @@ class Segment:
         track.faces[seen.step] = (face.side_px, face.score)
         if video.span_frames == 1 and self._repeat(track.shown, line, seen):
             return
-        track.spans.append(crop_face(seen.placed.frame, face, video.resize_px, video.crop_px))
-        if not self._encoded(seen.step):
+        held = self._windows.holds(seen.step)
+        if held or video.span_frames > 1:
+            span = track.spans.push(crop_face(seen.placed.frame, face, video.resize_px, video.crop_px))
+        if not held:
             line.put(seen.step, None)
             return
-        span = track.spans[-1]
-        if video.span_frames > 1:
-            lead = video.span_frames - len(track.spans)
-            span = np.stack([*[track.spans[0]] * lead, *track.spans])
         track.shown = Shown([seen.step], seen.placed)
         self._ask(video.stage, track.number, seen.step, {video.input.name: span}, self._storing(line, track.shown))
 
@@ -193,18 +185,17 @@ class Segment:
 
     def _start_track(self, number: int, step: int) -> None:
         video = self._contract.video if self._frames is not None else None
-        # Fusion runs of every track fall on the stream's own hop grid, so that tracks batch together.
-        due = self._first_step + self._hop - 1
-        while due < step:
-            due += self._hop
         self._tracks[number] = Track(
             number=number,
             first_step=step,
-            next_fusion=due,
-            video=FeatureTimeline(video.feature_dim, step, self._keep) if video is not None else None,
+            next_fusion=self._windows.run_from(step),
+            video=self._timeline(video.feature_dim, step) if video is not None else None,
             emitted_until=step,
-            spans=deque(maxlen=video.span_frames if video is not None else 1),
+            spans=CropSpans(video.span_frames if video is not None else 1),
         )
+
+    def _timeline(self, dim: int, first_step: int) -> FeatureTimeline:
+        return FeatureTimeline(dim, first_step, self._windows.keep_steps)
 
     def _complete_until(self, track: Track) -> int:
         lines = [line for line in (track.video, self._audio_line) if line is not None]
@@ -215,40 +206,31 @@ class Segment:
         complete = self._complete_until(track)
         while track.next_fusion < complete and (self._total is None or track.next_fusion < self._total):
             self._ask_fusion(track, track.next_fusion)
-            track.next_fusion += self._hop
-        last = None if self._total is None else self._total - 1
+            track.next_fusion = self._windows.run_from(track.next_fusion + 1)
         per_step = self._contract.fusion.output == "per_step"
-        if per_step and last is not None and track.next_fusion - self._hop < last < min(complete, track.next_fusion):
-            self._ask_fusion(track, last)
-            track.next_fusion = last + self._hop
+        if per_step and self._total is not None and track.emitted_until < self._total <= complete:
+            self._ask_fusion(track, self._total - 1)
 
     def _ask_fusion(self, track: Track, last: int) -> None:
-        fusion = self._contract.fusion
-        stride, count = fusion.stride_steps, fusion.window_steps
-        known = (last - track.first_step) // stride + 1
-        first = last - (min(known, count) - 1) * stride
+        held = self._windows.steps(last, track.first_step)
         feeds: dict[str, Array] = {}
         for name, modality in self._contract.modalities.items():
             line = {"video": track.video, "audio": self._audio_line}.get(name)
             if line is None:
-                feeds[name] = np.zeros((count, modality.feature_dim), np.float32)
+                feeds[name] = np.zeros((self._contract.fusion.window_steps, modality.feature_dim), np.float32)
             else:
-                feeds[name] = line.window(first, last, stride, count)
-        if fusion.output == "per_step":
-            steps = range(max(track.emitted_until, first), last + 1)
-            rows = [step - first for step in steps]
-        else:
-            steps, rows = range(last, last + 1), [0]
+                feeds[name] = self._windows.features(line, held)
+        steps, rows = self._windows.estimated(held, track.emitted_until)
         track.emitted_until = last + 1
         pending = Pending(track, steps, rows, self._describe(track, steps))
         track.queue.append(pending)
-        for stage in fusion.stages:
+        for stage in self._contract.fusion.stages:
             self._ask(stage.stage, track.number, last, feeds, self._gathering(pending, stage.stage))
-        horizon = last + self._hop - fusion.span_steps + 1
         if track.video is not None:
-            track.video.forget_before(horizon)
+            track.video.forget_before(self._windows.oldest_needed(track.emitted_until))
         if self._audio_line is not None:
-            self._audio_line.forget_before(min(t.emitted_until for t in self._tracks.values()) - fusion.span_steps)
+            slowest = min(other.emitted_until for other in self._tracks.values())
+            self._audio_line.forget_before(self._windows.oldest_needed(slowest))
         for step in [s for s in track.faces if s <= last]:
             del track.faces[step]
 

@@ -42,13 +42,18 @@ class Request:
     step: int
     feeds: Mapping[str, Array]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its inputs."""
+        return sum(feed.nbytes for feed in self.feeds.values())
+
 
 class Session:
     """The state of one stream under one contract.
 
     `modalities` are those that the source has. A modality of the model that the source lacks is missing at every
-    step; one that the model lacks is ignored. UsageError when the two have nothing in common, or when `hop_steps`
-    is not in 1 … window.
+    step; one that the model lacks is ignored. MediaError when the two have nothing in common, UsageError when
+    `hop_steps` is so large that no estimate would speak of some steps.
     """
 
     def __init__(
@@ -60,10 +65,11 @@ class Session:
         source: str | None = None,
     ) -> None:
         hop = contract.fusion.default_hop_steps if hop_steps is None else hop_steps
-        if not 1 <= hop <= contract.fusion.span_steps:
+        longest = max(contract.fusion.span_steps, contract.described_steps)
+        if not 1 <= hop <= longest:
             raise UsageError(
                 f"a hop of {hop} steps",
-                expected=f"1 … {contract.fusion.span_steps} steps",
+                expected=f"1 … {longest} steps",
                 fix="give another --hop",
             )
         self.contract = contract

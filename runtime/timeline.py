@@ -45,11 +45,15 @@ class FeatureTimeline:
     def present(self, step: int) -> bool:
         return bool(self._state[step - self._base] == _PRESENT)
 
-    def window(self, first: int, last: int, stride: int, length: int) -> Features:
-        """Rows of the steps first, first + stride … last, zero-padded at the end to (length, dim)."""
+    def window(self, steps: range, length: int, *, repeat_first: bool = False) -> Features:
+        """Rows of `steps`, oldest first, as (length, dim). Where they are fewer, zeros follow, or the first precedes."""
+        taken = self._rows[steps[0] - self._base : steps[-1] - self._base + 1 : steps.step]
         window = np.zeros((length, self._rows.shape[1]), np.float32)
-        taken = self._rows[first - self._base : last - self._base + 1 : stride]
-        window[: len(taken)] = taken
+        if repeat_first:
+            window[: -len(taken)] = taken[0]
+            window[-len(taken) :] = taken
+        else:
+            window[: len(taken)] = taken
         return window
 
     def forget_before(self, step: int) -> None:

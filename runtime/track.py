@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .alignment import PlacedFrame
+from .crops import CropSpans
 from .engines.base import Array
 from .estimate import Quality
 from .timeline import Features, FeatureTimeline
@@ -31,7 +33,7 @@ class Track:
     next_fusion: int
     video: FeatureTimeline | None
     emitted_until: int
-    spans: deque[Array]
+    spans: CropSpans
     faces: dict[int, tuple[float, float | None]] = field(default_factory=dict)
     shown: Shown | None = None
     queue: deque[Pending] = field(default_factory=deque)
@@ -43,6 +45,6 @@ class Pending:
 
     track: Track
     steps: range
-    rows: list[int]
+    rows: Sequence[int]
     described: list[tuple[tuple[str, ...], Quality]]
     results: dict[str, Array] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from affectrt.bundle.contract import Contract
 from affectrt.runtime import Request
 from affectrt.runtime.engines.base import Array
 from affectrt.runtime.replay import replay
+from affectrt.runtime.sampling import RowSample, rows_within
 from affectrt.runtime.sources.base import Source
 
 from .media import open_media
@@ -120,7 +121,7 @@ def record_video(contract: Contract, media: Path, *, margin: bool = False, cache
 def record_spans(
     model: Network, media: Sequence[Path], *, per_stage: int, seed: int
 ) -> Mapping[str, Mapping[str, Array]]:
-    """Stage → input → array (at most `per_stage`, *shape): real inputs of every stage, drawn from `media`.
+    """Stage → input → array (at most `per_stage` and 128 MiB, *shape): real inputs of every stage, drawn from `media`.
 
     The fusion's inputs are windows of the features that the model itself computes.
     """
@@ -131,29 +132,20 @@ def record_spans(
     contract = Contract.model_validate(model.contract())
     scheduler = Scheduler(contract, torch_engines(model))
     rng = np.random.default_rng(seed)
-    kept: dict[str, list[tuple[float, int, Mapping[str, Array]]]] = {stage: [] for stage in contract.stages}
-    count = 0
+    samples = {stage: RowSample(rows_within(contract, stage, per_stage), rng) for stage in contract.stages}
 
     def keep(requests: Sequence[Request]) -> list[Array]:
-        nonlocal count
         for request in requests:
-            # the smallest of independent random numbers: a uniform sample without knowing how many there will be
-            count += 1
-            kept[request.stage].append((float(rng.random()), count, request.feeds))
-            if len(kept[request.stage]) > 4 * per_stage:
-                kept[request.stage] = sorted(kept[request.stage])[:per_stage]
+            samples[request.stage].offer(request)
         return scheduler.infer(requests)
 
     for path in media:
         with open_media(contract, path) as source:
             replay(contract, source, keep)
     return {
-        stage: {
-            info.name: np.stack([feeds[info.name] for _, _, feeds in sorted(drawn)[:per_stage]])
-            for info in contract.stage_inputs(stage)
-        }
-        for stage, drawn in kept.items()
-        if drawn
+        stage: {info.name: np.stack([feeds[info.name] for feeds in rows]) for info in contract.stage_inputs(stage)}
+        for stage, sample in samples.items()
+        if (rows := sample.rows())
     }
 
 

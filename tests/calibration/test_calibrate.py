@@ -140,7 +140,7 @@ def memory_source(seconds: float = 2.0) -> MemorySource:
 def test_windows_are_what_a_session_asks_for_and_the_seed_decides_which(bundle: Bundle) -> None:
     def rows(seed: int, count: int = 10) -> dict[str, np.ndarray]:
         with memory_source() as source:
-            found = source_windows(bundle.contract, source, per_stage=count, seed=(seed,))
+            found = source_windows(bundle.contract, source, rows=dict.fromkeys(("video", "audio"), count), seed=(seed,))
         return {stage: np.stack([next(iter(row.values())) for row in made]) for stage, made in found.items()}
 
     first, again, other, every = rows(0), rows(0), rows(1), rows(0, count=1000)
