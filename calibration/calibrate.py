@@ -15,9 +15,11 @@ from affectrt.bundle.store import Bundle, open_bundle
 from affectrt.bundle.writer import FileDraft, GraphDraft, check_place, update_bundle
 
 from .lint import check_qdq
-from .quantise import Int8Target, quantise, values_to_observe
+from .placement import Int8Target, values_to_observe
+from .quantise import quantise
 from .ranges import METHODS, Method, Ranges, compute_ranges
 from .rewrite import drop_identity_pools, fold_input_norms, rewrite_prelus
+from .unroll import unroll_clips
 from .windows import record_windows
 
 __all__ = ["DEFAULT_METHOD", "DEFAULT_WINDOWS", "StageInt8", "calibrate_bundle", "calibrate_stage"]
@@ -85,8 +87,11 @@ def calibrate_stage(bundle: Bundle, stage: str, feeds: Feeds, *, method: Method,
     model = onnx.load_from_string(bundle.read(source))
     # Both targets profit from norms that are gone; the rest of the rewrites is for ONNX Runtime alone.
     prepared = fold_input_norms(drop_identity_pools(model))
-    variants: dict[Int8Target, onnx.ModelProto] = {"cpu": rewrite_prelus(prepared), "tensorrt": prepared}
-    needed = set().union(*(values_to_observe(variant) for variant in variants.values()))
+    variants: dict[Int8Target, onnx.ModelProto] = {
+        "cpu": unroll_clips(rewrite_prelus(prepared)),
+        "tensorrt": prepared,
+    }
+    needed = set().union(*(values_to_observe(variant, target) for target, variant in variants.items()))
     if not needed:
         return None
     observed = compute_ranges(stage, prepared, feeds, method=method, seed=seed)

@@ -1,4 +1,4 @@
-"""A small editor over an ONNX graph: who makes a value, who uses it, what is constant."""
+"""A small editor over an ONNX graph: who makes a value, who uses it, what is constant, how large it is."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from affectrt.bundle.scopes import BODY, SCOPE_KEY
+
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["GraphEditor"]
+__all__ = ["GraphEditor", "attributes_of", "body_node"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -27,6 +29,15 @@ class GraphEditor:
         self._tensors = {tensor.name: tensor for tensor in self._model.graph.initializer}
         self.inputs = [value.name for value in self._model.graph.input]
         self.outputs = [value.name for value in self._model.graph.output]
+
+    def shape(self, name: str) -> tuple[int | None, ...] | None:
+        """The shape that was inferred for a value before any edit; None for an axis, or in all, that is not known."""
+        graph = self._model.graph
+        for value in (*graph.value_info, *graph.input, *graph.output):
+            if value.name == name and value.type.tensor_type.HasField("shape"):
+                axes = value.type.tensor_type.shape.dim
+                return tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in axes)
+        return None
 
     def is_constant(self, name: str) -> bool:
         return name in self.constants or name in self._tensors
@@ -87,3 +98,19 @@ class GraphEditor:
         result.ClearField("opset_import")
         result.opset_import.extend(imports)
         return result
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    from onnx import helper
+
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def body_node(op_type: str, inputs: list[str], output: str, name: str = "", **attributes: Any) -> onnx.NodeProto:
+    """A node outside front ends with one output, after which it is called unless it has a name of its own."""
+    from onnx import helper
+
+    node = helper.make_node(op_type, inputs, [output], name or output, **attributes)
+    note = node.metadata_props.add()
+    note.key, note.value = SCOPE_KEY, BODY
+    return node

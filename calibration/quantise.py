@@ -1,69 +1,51 @@
 """From one FP32 graph and one set of ranges: an INT8 graph for TensorRT and one for CPUs.
 
-Both say with QuantizeLinear and DequantizeLinear pairs where eight bits are enough; what differs is where the
-pairs stand and how they are scaled:
+Both say with QuantizeLinear and DequantizeLinear pairs where eight bits are enough; `placement` says where the pairs
+stand, and this is how they are scaled:
 
-|             | tensorrt                                   | cpu (ONNX Runtime)                                |
-|-------------|--------------------------------------------|---------------------------------------------------|
-| activations | int8, symmetric, zero point 0              | uint8, asymmetric                                 |
-| weights     | int8, symmetric, per output channel        | the same                                          |
-| biases      | float32, added before requantisation       | int32, as its integer kernels want them           |
-| convolution | its input                                  | input and output                                  |
-| residual +  | the skip branch; the other one stays fused | both branches and the sum                         |
+|             | tensorrt                               | cpu (ONNX Runtime)                                    |
+|-------------|----------------------------------------|-------------------------------------------------------|
+| activations | int8, symmetric, zero point 0          | uint8, asymmetric                                     |
+| weights     | int8, symmetric, per output channel    | the same, and small enough for sums of 16 bits        |
+| biases      | float32, added before requantisation   | int32, as its integer kernels want them               |
 
-uint8 times int8 may saturate in 16 bits on x86 processors without VNNI; with VNNI and on ARM it is exact.
+x86 processors without VNNI add the products of two neighbours in 16 bits before they widen them. At full scale that
+sum saturates, which cost up to half of a feature; so two neighbours of the cpu graph's weights add up to 128 at most.
+With VNNI and on ARM this would not be needed; the graph is the same, so that its answer is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from affectrt.bundle.scopes import BODY, SCOPE_KEY
-
-from .graph import GraphEditor
-from .scope import body_nodes
+from .graph import GraphEditor, body_node
+from .placement import Int8Target, place, weighted_nodes
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Int8Target", "quantise", "values_to_observe"]
+__all__ = ["quantise"]
 
-Int8Target = Literal["cpu", "tensorrt"]
 Range = tuple[float, float]
-WEIGHTED = ("Conv", "Gemm", "MatMul")
 SMALLEST_SCALE = 1e-8  # TensorRT refuses 0, which a value that never changes would give
 
-
-@dataclass
-class _Placement:
-    """Where pairs go: value → the nodes that take it quantised, or None for all of them."""
-
-    users: dict[str, list[int] | None] = field(default_factory=dict)
-    ranges: dict[str, str] = field(default_factory=dict)  # value → the value whose range it takes
-
-    def everywhere(self, name: str) -> None:
-        self.users[name] = None
-
-    def at(self, name: str, node: onnx.NodeProto) -> None:
-        users = self.users.setdefault(name, [])
-        if users is not None:
-            users.append(id(node))
+# The largest sum of two weights that times 255 fits into 16 bits with its sign.
+LARGEST_PAIR = 128
 
 
 def quantise(model: onnx.ModelProto, ranges: Mapping[str, Range], target: Int8Target) -> onnx.ModelProto:
     """Insert the pairs. KeyError names a value that has no range: `values_to_observe` lists all that need one."""
     graph = GraphEditor(model)
-    placement = _place(graph, target)
-    weighted = [node for node in _weighted_nodes(graph) if node.input[0] in placement.users]
+    placement = place(graph, target)
+    weighted = [node for node in weighted_nodes(graph) if node.input[0] in placement.users]
     scales: dict[str, float] = {}
     before: dict[str, list[onnx.NodeProto]] = {}
     for name, users in placement.users.items():
-        pair, scales[name] = _activation_pair(graph, name, ranges[placement.ranges.get(name, name)], target)
+        pair, scales[name] = _activation_pair(graph, name, ranges[placement.range_of(name)], target)
         before[name] = pair
         for node in graph.nodes:
             if users is None or id(node) in users:
@@ -75,73 +57,6 @@ def quantise(model: onnx.ModelProto, ranges: Mapping[str, Range], target: Int8Ta
         weights[id(node)] = _quantise_weights(graph, node, input_scale if target == "cpu" else None)
     graph.nodes = _in_order(graph, before, weights)
     return graph.model()
-
-
-def values_to_observe(model: onnx.ModelProto) -> set[str]:
-    """Every value whose range some target needs."""
-    placements = (_place(GraphEditor(model), target) for target in ("cpu", "tensorrt"))
-    return {p.ranges.get(name, name) for p in placements for name in p.users}
-
-
-def _place(graph: GraphEditor, target: Int8Target) -> _Placement:
-    return _place_for_cpu(graph) if target == "cpu" else _place_for_tensorrt(graph)
-
-
-def _place_for_tensorrt(graph: GraphEditor) -> _Placement:
-    placement = _Placement()
-    for node in _weighted_nodes(graph):
-        placement.at(node.input[0], node)
-    producers, consumers = graph.producers(), graph.consumers()
-    for node in _residual_sums(graph):
-        fused = [n for n in node.input if producers[n].op_type == "Conv" and len(consumers[n]) == 1]
-        skip = next((n for n in node.input if n not in fused), None)
-        if fused and skip is not None:
-            placement.at(skip, node)
-    return placement
-
-
-def _place_for_cpu(graph: GraphEditor) -> _Placement:
-    placement = _Placement()
-    consumers = graph.consumers()
-    weighted = _weighted_nodes(graph)
-    integer = {id(node) for node in weighted}
-    for node in weighted:
-        placement.at(node.input[0], node)
-    for node in weighted:
-        result = node.output[0]
-        users = consumers[result]
-        if len(users) == 1 and users[0].op_type == "Relu":
-            result = users[0].output[0]
-            users = consumers[result]
-        # A last matrix product gives its features in float32: nothing follows that would be faster with less.
-        if result not in graph.outputs and (node.op_type == "Conv" or any(id(user) in integer for user in users)):
-            placement.everywhere(result)
-    for node in _residual_sums(graph):
-        for name in (*node.input, node.output[0]):
-            if name not in graph.outputs:
-                placement.everywhere(name)
-    for node in body_nodes(graph.nodes):
-        quantised = node.op_type == "MaxPool" and placement.users.get(node.input[0], []) is None
-        if quantised and node.output[0] not in graph.outputs:
-            placement.everywhere(node.output[0])
-            placement.ranges[node.output[0]] = placement.ranges.get(node.input[0], node.input[0])
-    return placement
-
-
-def _weighted_nodes(graph: GraphEditor) -> list[onnx.NodeProto]:
-    return [node for node in body_nodes(graph.nodes) if node.op_type in WEIGHTED and graph.is_constant(node.input[1])]
-
-
-def _residual_sums(graph: GraphEditor) -> list[onnx.NodeProto]:
-    """Sums of two computed values of which one comes straight from a convolution."""
-    producers = graph.producers()
-    return [
-        node
-        for node in body_nodes(graph.nodes)
-        if node.op_type == "Add"
-        and all(name in producers for name in node.input)
-        and any(producers[name].op_type == "Conv" for name in node.input)
-    ]
 
 
 def _activation_pair(
@@ -160,8 +75,8 @@ def _activation_pair(
         graph.set_constant(f"{name}:zero", zero),
     ]
     pair = [
-        _node("QuantizeLinear", [name, *constants], f"{name}:q"),
-        _node("DequantizeLinear", [f"{name}:q", *constants], f"{name}:dq"),
+        body_node("QuantizeLinear", [name, *constants], f"{name}:q"),
+        body_node("DequantizeLinear", [f"{name}:q", *constants], f"{name}:dq"),
     ]
     return pair, float(scale)
 
@@ -173,6 +88,8 @@ def _quantise_weights(graph: GraphEditor, node: onnx.NodeProto, input_scale: flo
     others = tuple(i for i in range(weights.ndim) if i != axis)
     scale = np.maximum(np.abs(weights).max(axis=others) / 127, SMALLEST_SCALE)
     bias = graph.constant(node.input[2]).astype(np.float64) if len(node.input) > 2 else None
+    if input_scale is not None:
+        scale = np.maximum(scale, _largest_pairs(weights, axis) / LARGEST_PAIR)
     if bias is not None and input_scale is not None:
         # The bias must fit 32 bits in units of input scale times weight scale; half of them is left for the sum.
         scale = np.maximum(scale, np.abs(bias) / (input_scale * 2.0**30))
@@ -185,6 +102,18 @@ def _quantise_weights(graph: GraphEditor, node: onnx.NodeProto, input_scale: flo
         integer = np.round(bias / unit).astype(np.int32)
         nodes.append(_dequantised(graph, node, 2, "bias", integer, unit, np.zeros(unit.shape, np.int32), 0))
     return nodes
+
+
+def _largest_pairs(weights: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+    """Per output channel, the largest |a + b| of two weights that one instruction multiplies and adds.
+
+    Those are neighbours in the order kernel place, input channel: (1st, 2nd), (3rd, 4th), …
+    """
+    rows = np.moveaxis(weights, axis, 0)
+    rows = np.moveaxis(rows, 1, -1).reshape(len(rows), -1)
+    rows = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
+    largest: npt.NDArray[np.float64] = np.abs(rows[:, ::2] + rows[:, 1::2]).max(axis=1)
+    return largest
 
 
 def _dequantised(
@@ -204,7 +133,7 @@ def _dequantised(
         graph.set_constant(f"{stem}:zero", zero),
     ]
     node.input[index] = f"{stem}:dq"
-    return _node("DequantizeLinear", inputs, f"{stem}:dq", axis=axis)
+    return body_node("DequantizeLinear", inputs, f"{stem}:dq", axis=axis)
 
 
 def _output_axis(node: onnx.NodeProto) -> int:
@@ -224,13 +153,3 @@ def _in_order(
         ordered += [*weights.get(id(node), []), node]
         ordered += [made for name in node.output for made in pairs.get(name, [])]
     return ordered
-
-
-def _node(op_type: str, inputs: list[str], output: str, axis: int | None = None) -> onnx.NodeProto:
-    from onnx import helper
-
-    attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
-    node = helper.make_node(op_type, inputs, [output], output, **attributes)
-    note = node.metadata_props.add()
-    note.key, note.value = SCOPE_KEY, BODY
-    return node

@@ -22,7 +22,7 @@ __all__ = ["METHODS", "Method", "Ranges", "compute_ranges"]
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
 # Values on both sides of any operation that may become integer, or that stands next to one.
-OP_TYPES = ["Conv", "Gemm", "MatMul", "MaxPool", "Add", "PRelu", "Relu", "BatchNormalization", "Mul", "Max"]
+OP_TYPES = ["Conv", "Gemm", "MatMul", "MaxPool", "Add", "PRelu", "Relu", "BatchNormalization", "Mul", "Max", "Concat"]
 PERCENTILE = 99.995
 # Histograms keep all activations of a batch at once: 2 rows of the paper's IR-50 are 60 MB.
 BATCH = 2

@@ -5,14 +5,12 @@ Every rewrite takes and gives a model and keeps the names of the values that sta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from affectrt.bundle.scopes import BODY, SCOPE_KEY
-
-from .graph import GraphEditor
+from .graph import GraphEditor, attributes_of, body_node
 
 if TYPE_CHECKING:
     import onnx
@@ -29,7 +27,7 @@ def drop_identity_pools(model: onnx.ModelProto) -> onnx.ModelProto:
     renamed: dict[str, str] = {}
     kept = []
     for node in graph.nodes:
-        attributes = _attributes(node)
+        attributes = attributes_of(node)
         if (
             node.op_type == "MaxPool"
             and len(node.output) == 1
@@ -60,9 +58,9 @@ def rewrite_prelus(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes.append(node)
             continue
         scaled = f"{node.output[0]}:scaled"
-        nodes.append(_node("Mul", [node.input[0], node.input[1]], scaled, f"{node.output[0]}/Mul"))
+        nodes.append(body_node("Mul", [node.input[0], node.input[1]], scaled, f"{node.output[0]}/Mul"))
         choice = "Max" if (slopes <= 1).all() else "Min"
-        nodes.append(_node(choice, [node.input[0], scaled], node.output[0], f"{node.output[0]}/{choice}"))
+        nodes.append(body_node(choice, [node.input[0], scaled], node.output[0], f"{node.output[0]}/{choice}"))
     graph.nodes = nodes
     return graph.model()
 
@@ -107,10 +105,11 @@ def _fold_norm(graph: GraphEditor, norm: onnx.NodeProto) -> bool:
     for conv, sign in undo:
         if sign == 0:  # a shortcut convolution takes the shifted stream: its bias gives the shift's image back
             weights = graph.constant(conv.input[1]).astype(np.float64)
-            _add_bias(graph, conv, -weights.sum(axis=(2, 3)) @ moved)
+            _add_bias(graph, conv, -weights.sum(axis=tuple(range(2, weights.ndim))) @ moved)
         else:
             _add_bias(graph, conv, -moved)
-    weights = graph.constant(target.input[1]).astype(np.float64) * scale[None, :, None, None]
+    weights = graph.constant(target.input[1]).astype(np.float64)
+    weights = weights * scale.reshape(1, -1, *[1] * (weights.ndim - 2))
     target.input[1] = graph.set_constant(f"{target.output[0]}:folded", weights.astype(np.float32))
     target.input[0] = stream
     graph.nodes = [node for node in graph.nodes if node is not norm]
@@ -132,7 +131,7 @@ def _undo(
     for user in consumers[stream]:
         if user is norm:
             continue
-        if user.op_type == "Conv" and not any(_attributes(user).get("pads", ())) and _has_own_bias(graph, user):
+        if user.op_type == "Conv" and not any(attributes_of(user).get("pads", ())) and _has_own_bias(graph, user):
             undo.append((user, 0))
         elif user.op_type == "MaxPool" and len(consumers[user.output[0]]) == 1:
             add = consumers[user.output[0]][0]
@@ -181,24 +180,9 @@ def _add_bias(graph: GraphEditor, conv: onnx.NodeProto, change: npt.NDArray[np.f
 def _affine(graph: GraphEditor, norm: onnx.NodeProto) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The norm as a·x + b, per channel."""
     gamma, beta, mean, variance = (graph.constant(name).astype(np.float64) for name in norm.input[1:])
-    scale = gamma / np.sqrt(variance + _attributes(norm).get("epsilon", 1e-5))
+    scale = gamma / np.sqrt(variance + attributes_of(norm).get("epsilon", 1e-5))
     return scale, beta - mean * scale
 
 
 def _is_prelu(graph: GraphEditor, node: onnx.NodeProto) -> bool:
     return node.op_type == "PRelu" and graph.is_constant(node.input[1])
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    from onnx import helper
-
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
-def _node(op_type: str, inputs: list[str], output: str, name: str) -> onnx.NodeProto:
-    from onnx import helper
-
-    node = helper.make_node(op_type, inputs, [output], name)
-    note = node.metadata_props.add()
-    note.key, note.value = SCOPE_KEY, BODY
-    return node

@@ -12,7 +12,8 @@ from affectrt.bundle import ParityError
 from affectrt.bundle.scopes import FRONT_END, SCOPE_KEY
 from affectrt.calibration.graph import GraphEditor
 from affectrt.calibration.lint import check_qdq, qdq_problems
-from affectrt.calibration.quantise import quantise, values_to_observe
+from affectrt.calibration.placement import values_to_observe
+from affectrt.calibration.quantise import quantise
 from affectrt.calibration.rewrite import drop_identity_pools, fold_input_norms
 
 
@@ -23,7 +24,7 @@ def prepared() -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def tensorrt(prepared: onnx.ModelProto) -> onnx.ModelProto:
-    return quantise(prepared, dict.fromkeys(values_to_observe(prepared), (-3.0, 5.0)), "tensorrt")
+    return quantise(prepared, dict.fromkeys(values_to_observe(prepared, "tensorrt"), (-3.0, 5.0)), "tensorrt")
 
 
 def first(graph: GraphEditor, op_type: str) -> onnx.NodeProto:
@@ -124,13 +125,13 @@ def test_our_own_tensorrt_graph_keeps_every_rule(tensorrt: onnx.ModelProto) -> N
 
 
 def test_the_cpu_graph_breaks_the_rules_and_is_told_by_name(prepared: onnx.ModelProto) -> None:
-    cpu = quantise(prepared, dict.fromkeys(values_to_observe(prepared), (-3.0, 5.0)), "cpu")
+    cpu = quantise(prepared, dict.fromkeys(values_to_observe(prepared, "cpu"), (-3.0, 5.0)), "cpu")
     with pytest.raises(ParityError, match=r"(?s)stage 'video'.*\(QuantizeLinear\): quantises to uint8.*bias is quan"):
         check_qdq("video", cpu)
 
 
 def test_values_that_never_change_get_a_scale_above_zero(prepared: onnx.ModelProto) -> None:
-    still = quantise(prepared, dict.fromkeys(values_to_observe(prepared), (0.0, 0.0)), "tensorrt")
+    still = quantise(prepared, dict.fromkeys(values_to_observe(prepared, "tensorrt"), (0.0, 0.0)), "tensorrt")
     assert qdq_problems(still) == []
 
 
@@ -140,7 +141,7 @@ def test_a_large_bias_fits_into_32_bits() -> None:
     conv = first(graph, "Conv")
     graph.set_constant(conv.input[1], graph.constant(conv.input[1]) * 1e-9)
     changed = graph.model()
-    names = values_to_observe(changed)
+    names = values_to_observe(changed, "cpu")
     cpu = quantise(changed, dict.fromkeys(names, (-1.0, 1.0)), "cpu")
     biases = [t for t in cpu.graph.initializer if t.name.endswith(":bias:q")]
     largest = max(int(np.abs(onnx.numpy_helper.to_array(t).astype(np.int64)).max()) for t in biases)
