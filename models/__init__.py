@@ -9,7 +9,7 @@ from .attention import RecursiveAttention
 from .cav import Cav
 from .cav_config import CavConfig
 from .cav_fusion import CavFusion
-from .checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+from .checkpoint import LoadedCheckpoint, LoadedPart, load_checkpoint, load_part, save_checkpoint
 from .cross_attention import CrossAttention
 from .errors import CheckpointError, ConfigError, ModelError
 from .frontends import ClipFrontEnd, ImageFrontEnd, LogMelFrontEnd
@@ -39,6 +39,7 @@ __all__ = [
     "Ir50",
     "LinearHead",
     "LoadedCheckpoint",
+    "LoadedPart",
     "Log2MelFrontEnd",
     "LogMelFrontEnd",
     "MlpHead",
@@ -55,6 +56,7 @@ __all__ = [
     "cav_paper_config",
     "demo_config",
     "load_checkpoint",
+    "load_part",
     "paper_config",
     "receptive_field",
     "save_checkpoint",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import save_checkpoint, save_part
 from ..configuration import OUTPUTS, Config
-from ..differences import Described, described, differences, listed
+from ..differences import listed
 from ..errors import CheckpointError, ConfigError
 from ..network import Network
 from ..parts import PARTS
@@ -22,13 +22,11 @@ from ..systems import SYSTEMS
 from .forms import Form
 from .rcma_forms import RCMA_FORMS
 from .reading import SourceFile, read_source
+from .translation import SourceReport, translate
 
-__all__ = ["FORMS", "Dropped", "Imported", "SourceReport", "import_files"]
+__all__ = ["FORMS", "Imported", "import_files"]
 
 FORMS: dict[str, Form] = {form.name: form for form in RCMA_FORMS}
-
-COUNTER = ".num_batches_tracked"  # of batch norms; files from before torch 0.4.1 have none, and inference needs none
-DIRECTION = ".parametrizations.weight.original1"  # of weight norm, whose effective weight is g · v / ‖v‖
 
 NO_LICENCE = "not stated in the files; ask whoever published them before any use"
 USE = "Research on affect, within what the licence of the published weights allows"
@@ -37,36 +35,16 @@ TOLD = "the files do not say for which dimension they were trained; it was given
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """Tensors of a file that are not in the result, and why."""
-
-    label: str
-    reason: str
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class SourceReport:
-    """What became of one file. `filled` names what the file lacked and was made up: counters of batches, as 0."""
-
-    file: str
-    sha256: str
-    form: str
-    holds: str
-    unwrapped: tuple[str, ...]
-    beside: dict[str, str]
-    dropped: tuple[Dropped, ...]
-    filled: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Imported:
-    """A whole network, where `part` is None, or one part's module; in evaluation mode, on the CPU."""
+    """A whole network, where `part` is None, or one part's module; in evaluation mode, on the CPU.
+
+    `read` are the fields of the configuration that the files' shapes told.
+    """
 
     module: nn.Module
     part: str | None
     config: Config
+    read: dict[str, object]
     provenance: dict[str, Any]
     sources: tuple[SourceReport, ...]
 
@@ -120,7 +98,7 @@ def import_files(
     if not part:
         source = "the default" if output is None else f"{output} on the command line"
         provenance["limits"] += f" Its output is called {output or OUTPUTS[0]}: {TOLD.format(source)}."
-    return Imported(module.eval(), part, config, provenance, sources)
+    return Imported(module.eval(), part, config, fields, provenance, sources)
 
 
 def _recognised(file: SourceFile) -> Form:
@@ -187,79 +165,28 @@ def _check_whole(files: Sequence[SourceFile], forms: Sequence[Form], network: Ne
 def _translate(
     files: Sequence[SourceFile], forms: Sequence[Form], network: Network
 ) -> tuple[dict[str, Tensor], tuple[SourceReport, ...]]:
-    """Our state dict from theirs. All that is missing, unexpected, of another shape or no number is told at once."""
     wanted = network.state_dict()
     state: dict[str, Tensor] = {}
-    reports, problems = [], []
+    reports, misfits = [], []
     for file, form in zip(files, forms, strict=True):
-        expected = {form.theirs(name.removeprefix(form.path)): name for name in wanted if name.startswith(form.path)}
-        dropped = _dropped(file, form, expected)
-        dead = {name for group in dropped for name in group.names}
-        live = {name: tensor for name, tensor in file.tensors.items() if name not in dead}
-        filled = tuple(sorted(n for n in expected if n.endswith(COUNTER) and n not in live))
-        found = differences(
-            {name: described(wanted[ours]) for name, ours in expected.items() if name not in filled},
-            {name: _as_loaded(tensor) for name, tensor in live.items()},
-        )
-        found = found or _wrong_values(file, form, live, expected)
-        if found:
-            problems.append(_misfit(file, form, found))
-            continue
-        state |= {expected[n]: torch.zeros((), dtype=torch.int64) for n in filled}
-        # Copies, because tensors of a file may share memory, which would tie weights that are separate.
-        state |= {expected[n]: t.to(wanted[expected[n]].dtype, copy=True).contiguous() for n, t in live.items()}
-        reports.append(
-            SourceReport(
-                file.name, file.sha256, form.name, form.holds, file.unwrapped, file.beside, dropped, filled, form.notes
-            )
-        )
-    if problems:
+        tensors, report, problems = translate(file, form, wanted)
+        state |= tensors
+        reports.append(report)
+        if problems:
+            misfits.append(_misfit(file, form, problems))
+    if misfits:
         raise CheckpointError(
-            "\n".join(problems),
+            "\n".join(misfits),
             expected="; ".join(f"{form.name}: {form.holds}" for form in forms),
             fix="fetch the file again, or import it as what it is: affectrt import --help",
         )
     return state, tuple(reports)
 
 
-def _dropped(file: SourceFile, form: Form, expected: dict[str, str]) -> tuple[Dropped, ...]:
-    groups = ((dead, [n for n in dead.names(file.tensors) if n not in expected]) for dead in form.dead)
-    return tuple(Dropped(dead.label, dead.reason, tuple(names)) for dead, names in groups if names)
-
-
-def _as_loaded(tensor: Tensor) -> Described:
-    """Floating-point numbers of any width become float32."""
-    return described(tensor.to("meta", torch.float32) if tensor.is_floating_point() else tensor)
-
-
-def _wrong_values(file: SourceFile, form: Form, live: dict[str, Tensor], expected: dict[str, str]) -> list[str]:
-    """Numbers with which the network cannot compute; names and shapes are known to be right."""
-    infinite, negative, nowhere, unequal = [], [], [], []
-    for name, tensor in live.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            infinite.append(name)
-        elif name.endswith(".running_var") and bool((tensor < 0).any()):
-            negative.append(name)
-        elif expected[name].endswith(DIRECTION) and not bool(tensor.flatten(1).any(dim=1).all()):
-            nowhere.append(name)
-    for dead in form.dead:
-        for name in dead.names(file.tensors):
-            original = dead.original(name)
-            if original is not None and not (original in live and torch.equal(file.tensors[name], live[original])):
-                unequal.append(name)
-    told = {
-        "NaN or infinity in": infinite,
-        "a negative variance in": negative,
-        "a filter of length 0, which has no direction, in": nowhere,
-        "not the copies that they should be:": unequal,
-    }
-    return [f"{what} {listed(names)}" for what, names in told.items() if names]
-
-
-def _misfit(file: SourceFile, form: Form, found: list[str]) -> str:
+def _misfit(file: SourceFile, form: Form, problems: list[str]) -> str:
     others = [other.name for other in FORMS.values() if other is not form and other.recognises(file.tensors)]
     alike = f"; it looks like {' or '.join(others)}" if others and not form.recognises(file.tensors) else ""
-    return f"{file.name} is not what a file of the form {form.name} must be{alike}:\n    " + "\n    ".join(found)
+    return f"{file.name} is not what a file of the form {form.name} must be{alike}:\n    " + "\n    ".join(problems)
 
 
 def _provenance(forms: Sequence[Form], sources: Sequence[SourceReport], licence: str | None) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import io
 import pickletools
 import warnings
 import zipfile
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,9 +131,10 @@ def _refuse_calls(name: str, calls: set[str]) -> None:
 
 
 def _load(name: str, content: bytes) -> object:
-    stand_ins = [(NumpyType, "numpy.dtype"), *((numpy_scalar, scalar) for scalar in sorted(NUMPY_SCALARS))]
+    stand_ins: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [NumpyType, (NumpyType, "numpy.dtype")]
+    stand_ins += [(numpy_scalar, scalar) for scalar in sorted(NUMPY_SCALARS)]
     try:
-        with torch.serialization.safe_globals([*stand_ins, NumpyType]), warnings.catch_warnings():
+        with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value: object = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # the restricted reader raises whatever its data makes it raise

@@ -31,12 +31,13 @@ DOCUMENTED_CROP_PX, DOCUMENTED_RESIZE_PX = 40, 48
 
 def ir50_fields(tensors: Tensors, prefix: str = "") -> dict[str, object]:
     body = f"{prefix}backbone.body"
-    outputs = []
+    outputs: list[int] = []
     while (name := f"{body}.{len(outputs)}.res_layer.3.weight") in tensors or _has_unit(tensors, body, len(outputs)):
         before = outputs[-1] if outputs else size(tensors, f"{prefix}backbone.input_layer.0.weight", 0, 64)
         outputs.append(size(tensors, name, 0, before))
     # A stage is a run of units of one width; the first of each but the first halves the picture.
-    units, widths = [], []
+    units: list[int] = []
+    widths: list[int] = []
     for width in outputs:
         if not widths or width != widths[-1]:
             widths.append(width)
@@ -146,7 +147,7 @@ QUERY = Dead(
     r"coattn\.dcn_layers\.\d+\.dense_coattn\.query_linear\.",
     "computed and thrown away by the authors' code, never trained",
 )
-RELU = "torchvggish ends in a ReLU without weights; RCMA uses VGGish without it, so these features are not clipped at 0"
+RELU = "the ReLU in which torchvggish's code ends is not in the file and not in RCMA: its features may be negative"
 POSTPROCESSING = Dead("pproc", r"pproc\.", "PCA and quantisation for AudioSet's published features; RCMA uses neither")
 AUDIOSET = "AudioSet"
 FACES = "MS-Celeb-1M, then FER+"
@@ -197,6 +198,7 @@ RCMA_FORMS = (
         renamed(VGGISH),
         AUDIOSET,
         unless=(r"pproc\.",),
+        notes=(RELU,),
     ),
     Form(
         "torchvggish",
