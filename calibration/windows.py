@@ -34,8 +34,8 @@ def record_windows(
     """Encoder stage → input → rows, at most `per_stage` and 128 MiB in all, the same number from each file.
 
     Of more than `MAX_FILES` files, so many are read, evenly spread. Within a file the rows are a uniform sample over
-    all its steps; the same files and seed give the same rows. Raises MediaError when some stage was never asked for, because no file
-    has its modality.
+    all its steps; the same files and seed give the same rows. Raises MediaError when some stage was never asked for,
+    because no file has its modality.
     """
     tell = progress or (lambda _: None)
     media = _spread(media, min(MAX_FILES, per_stage))
@@ -58,9 +58,7 @@ def record_windows(
             expected="media with picture and sound, as the model takes them",
             fix="name other media",
         )
-    return {
-        stage: {name: np.stack([row[name] for row in rows]) for name in rows[0]} for stage, rows in windows.items()
-    }
+    return {stage: {name: np.stack([row[name] for row in rows]) for name in rows[0]} for stage, rows in windows.items()}
 
 
 def _share(total: int, index: int, count: int) -> int:

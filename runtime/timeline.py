@@ -46,7 +46,7 @@ class FeatureTimeline:
         return bool(self._state[step - self._base] == _PRESENT)
 
     def window(self, steps: range, length: int, *, repeat_first: bool = False) -> Features:
-        """Rows of `steps`, oldest first, as (length, dim). Where they are fewer, zeros follow, or the first precedes."""
+        """Rows of `steps`, oldest first, as (length, dim): if they are fewer, zeros follow or the first precedes."""
         taken = self._rows[steps[0] - self._base : steps[-1] - self._base + 1 : steps.step]
         window = np.zeros((length, self._rows.shape[1]), np.float32)
         if repeat_first:

@@ -1,4 +1,4 @@
-"""Which steps the fusion sees: when it runs, what each of its windows holds, and which of a run's rows are estimates."""
+"""Which steps the fusion sees: when it runs, what each window holds, which rows of its answer are estimates."""
 
 from __future__ import annotations
 

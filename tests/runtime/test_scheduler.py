@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affectrt.runtime.scheduler import Scheduler
+from affectrt.runtime.scheduler import Scheduler, full_batches, stacked
 from affectrt.runtime.session import Request
 
 
 class Contract:
     stages = ("video", "audio")
+    encoder_stages = ("video", "audio")
 
     def stage_output(self, stage: str) -> Any:
         return type("Output", (), {"name": "features"})
@@ -41,3 +42,27 @@ def test_batches_by_stage_and_answers_in_order() -> None:
 def test_a_batch_has_at_least_one_row() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Scheduler(Contract(), {}, max_batch=0)  # type: ignore[arg-type]
+
+
+def clips(count: int) -> list[Request]:
+    return [Request("video", 0, k, {"x": np.full((16, 224, 224, 3), k, np.uint8)}) for k in range(count)]
+
+
+def test_large_inputs_are_computed_one_by_one_and_not_copied_for_it() -> None:
+    engines = {"video": Doubling(), "audio": Doubling()}
+    scheduler = Scheduler(Contract(), engines, max_batch=8)  # type: ignore[arg-type]
+    scheduler.infer([*clips(3), *(Request("audio", 0, k, {"x": np.zeros(10_240, np.float32)}) for k in range(3))])
+    assert engines["video"].batches == [1, 1, 1] and engines["audio"].batches == [3]
+    (clip,) = clips(1)
+    assert np.shares_memory(stacked([clip])["x"], clip.feeds["x"])
+
+
+def test_few_large_inputs_wait_and_many_small_ones() -> None:
+    small = [Request("audio", 0, k, {"x": np.zeros(10, np.float32)}) for k in range(7)]
+    fusion = Request("fusion", 0, 0, {"x": np.zeros(3, np.float32)})
+    due = full_batches([*clips(3), *small, fusion], Contract(), 4)  # type: ignore[arg-type]
+    assert [(r.stage, r.step) for r in due] == [
+        *(("video", k) for k in range(3)),
+        *(("audio", k) for k in range(4)),
+        ("fusion", 0),
+    ]

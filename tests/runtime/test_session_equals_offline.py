@@ -36,6 +36,7 @@ def contract(
     span_s: float = 0.3,
     grid: int = 160,
     warm_up: int = 4,
+    short_window: str = "pad_end",
 ) -> Contract:
     samples = int(span_s * RATE)
     frame = [8, 8, 3] if span_frames == 1 else [span_frames, 8, 8, 3]
@@ -65,6 +66,7 @@ def contract(
                 "stride_steps": stride,
                 "default_hop_steps": 1,
                 "output": output,
+                "short_window": short_window,
                 "warm_up_steps": warm_up,
             },
             "outputs": [{"name": "valence"}, {"name": "arousal"}],
@@ -148,8 +150,11 @@ def offline(c: Contract, frames: Any, pts: Any, audio: np.ndarray, offset: int, 
     if f.output == "per_step" and count and (not runs or runs[-1] != count - 1):
         runs.append(count - 1)
     estimates: dict[int, tuple[Any, ...]] = {}
-    for last in runs:
-        steps = list(range(last, -1, -f.stride_steps))[: f.window_steps][::-1]
+    begin = next((k for k in range(count) if crops[k] is not None), count) if len(frames) else 0
+    for last in (run for run in runs if run >= begin):
+        steps = list(range(last, begin - 1, -f.stride_steps))[: f.window_steps][::-1]
+        if f.short_window == "repeat_first":
+            steps = [steps[0]] * (f.window_steps - len(steps)) + steps
         window_v, window_a = np.zeros((f.window_steps, DIM_V)), np.zeros((f.window_steps, DIM_A))
         window_v[: len(steps)], window_a[: len(steps)] = features_v[steps], features_a[steps]
         values = fuse(window_v, window_a, f.output == "per_step")
@@ -190,6 +195,13 @@ def stream(c: Contract, frames: Any, pts: Any, audio: np.ndarray, offset: int, h
     return estimates + session.poll(), scheduler
 
 
+def held_by_some_window(c: Contract, hop: int, step: int) -> bool:
+    """Whether a run, which the stream may not have reached, looks at this step."""
+    looks_back = {row * c.fusion.stride_steps for row in range(c.fusion.window_steps)}
+    runs = range(hop - 1, step + c.fusion.span_steps + hop, hop)
+    return any(run - step in looks_back for run in runs)
+
+
 def clip(seed: int, count: int, fps: float, jitter: float, seconds: float) -> tuple[Any, Any, np.ndarray]:
     random = np.random.default_rng(seed)
     pts = np.cumsum(np.r_[0, (1 + jitter * random.uniform(-0.9, 4, count - 1).clip(-0.9)) / fps])[:count]
@@ -205,6 +217,7 @@ def clip(seed: int, count: int, fps: float, jitter: float, seconds: float) -> tu
     jitter=st.sampled_from([0.0, 0.0, 1.0]),
     seconds=st.sampled_from([0.01, 0.4, 1.0, 2.4, 3.0]),
     offset=st.sampled_from([0, 0, 3200, 8001]),
+    late_s=st.sampled_from([0.0, 0.0, 0.3, 0.77]),
     window=st.integers(2, 30),
     hop_share=st.floats(0, 1),
     shape=st.sampled_from(
@@ -214,16 +227,21 @@ def clip(seed: int, count: int, fps: float, jitter: float, seconds: float) -> tu
             {"grid": 1, "span_s": 0.05},
             {"output": "per_window", "stride": 3, "span_frames": 4},
             {"stride": 2, "span_frames": 2, "output": "per_window", "anchor": "end"},
+            {"stride": 4, "span_frames": 4, "output": "per_window", "anchor": "end", "short_window": "repeat_first"},
+            {"stride": 3, "span_frames": 5, "output": "per_window", "short_window": "repeat_first", "grid": 1},
+            {"output": "per_window", "short_window": "repeat_first"},
         ]
     ),
     cuts=st.tuples(st.integers(1, 20), st.sampled_from([1, 160, 999, 20_000])),
 )
-def test_streaming_equals_offline(seed, count, fps, jitter, seconds, offset, window, hop_share, shape, cuts):  # type: ignore[no-untyped-def]
+def test_streaming_equals_offline(seed, count, fps, jitter, seconds, offset, late_s, window, hop_share, shape, cuts):  # type: ignore[no-untyped-def]
     c = contract(window=window, **shape)
     hop = 1 + round(hop_share * (c.fusion.span_steps - 1))
     if cuts[1] == 1:
         seconds = min(seconds, 0.4)
     frames, pts, audio = clip(seed, count, fps, jitter, seconds)
+    pts = pts + late_s
+    begin = next(k for k in range(100) if k / STEP_HZ + 0.5 / STEP_HZ - 1e-6 > pts[0])
     want = offline(c, frames, pts, audio, offset, hop)
     got, scheduler = stream(c, frames, pts, audio, offset, hop, cuts, seed)
     assert [round(e.t_s * STEP_HZ) for e in got] == sorted(want)
@@ -231,8 +249,9 @@ def test_streaming_equals_offline(seed, count, fps, jitter, seconds, offset, win
         valence, arousal, video, heard = want[round(e.t_s * STEP_HZ)]
         assert abs(e.valence - valence) <= 1e-4 and abs(e.arousal - arousal) <= 1e-4
         assert e.modalities == tuple(n for n, real in (("video", video), ("audio", heard)) if real)
-        assert e.warming_up == (round(e.t_s * STEP_HZ) < c.fusion.warm_up_steps)
+        assert e.warming_up == (round(e.t_s * STEP_HZ) - begin < c.fusion.warm_up_steps)
     assert len(scheduler.encoded) == len(set(scheduler.encoded)), "a step was encoded twice"
+    assert all(held_by_some_window(c, hop, step) for _, step in scheduler.encoded), "a step was encoded for nobody"
 
 
 def test_one_update_costs_one_step_not_a_window() -> None:

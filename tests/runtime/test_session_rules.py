@@ -272,6 +272,18 @@ def test_a_result_that_is_not_a_number_is_an_error(stage: str) -> None:
             session.resolve(waiting, results)
 
 
+@pytest.mark.parametrize("steps", [97, 98, 99, 186, 189])
+def test_the_last_run_of_a_long_stream_holds_its_whole_window(steps: int) -> None:
+    session, held = Session(contract(window=11), modalities=["video"]), {}
+    for step in range(steps):
+        session.push_video(frames(1, 100 + step % 100), [step / 25])
+        drain(session)
+    session.flush()
+    for request in session.pending():
+        held[request.step] = request.feeds["video"][:, 0] * 255
+    assert held[steps - 1] == pytest.approx([100 + step % 100 for step in range(steps - 11, steps)])
+
+
 def test_state_does_not_grow_with_the_stream() -> None:
     session = Session(contract(window=50))
     second = np.zeros(RATE, np.float32)
