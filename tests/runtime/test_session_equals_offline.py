@@ -153,11 +153,7 @@ def offline(c: Contract, frames: Any, pts: Any, audio: np.ndarray, offset: int, 
     begin = next((k for k in range(count) if crops[k] is not None), count) if len(frames) else 0
     for last in (run for run in runs if run >= begin):
         steps = list(range(last, begin - 1, -f.stride_steps))[: f.window_steps][::-1]
-        if f.short_window == "repeat_first":
-            steps = [steps[0]] * (f.window_steps - len(steps)) + steps
-        window_v, window_a = np.zeros((f.window_steps, DIM_V)), np.zeros((f.window_steps, DIM_A))
-        window_v[: len(steps)], window_a[: len(steps)] = features_v[steps], features_a[steps]
-        values = fuse(window_v, window_a, f.output == "per_step")
+        values = fuse(window(c, features_v, steps), window(c, features_a, steps), f.output == "per_step")
         if f.output == "per_window":
             estimates[last] = (*values, crops[last] is not None, heard[last])
         else:
@@ -165,6 +161,13 @@ def offline(c: Contract, frames: Any, pts: Any, audio: np.ndarray, offset: int, 
                 if step not in estimates:
                     estimates[step] = (*values[row], crops[step] is not None, heard[step])
     return estimates
+
+
+def window(c: Contract, features: np.ndarray, steps: list[int]) -> np.ndarray:
+    missing = c.fusion.window_steps - len(steps)
+    if c.fusion.short_window == "repeat_first":
+        return features[[steps[0]] * missing + steps]
+    return np.pad(features[steps], ((0, missing), (0, 0)))
 
 
 def stream(c: Contract, frames: Any, pts: Any, audio: np.ndarray, offset: int, hop: int, cuts: Any, seed: int) -> Any:
