@@ -28,10 +28,11 @@ class Verb(NamedTuple):
     summary: str
 
 
-# In the order of the data; module M of this room exposes a function named after the verb.
+# In the order of the data; module M of this room exposes a function M (a function cannot be called `import`).
 VERBS: dict[str, Verb] = {
     "demo": Verb("demo", "The whole chain on generated media, then a report page."),
     "train": Verb("train", "Train a model on a corpus."),
+    "import": Verb("import_", "Turn published weights into a checkpoint, without executing them."),
     "evaluate": Verb("evaluate", "How well a bundle or checkpoint does on a corpus (CCC)."),
     "export": Verb("export", "Turn a checkpoint into a bundle of ONNX graphs."),
     "calibrate": Verb("calibrate", "Add INT8 and FP16 graphs to a bundle, guarded by CCC."),
@@ -67,7 +68,7 @@ def _app(verb: str | None) -> typer.Typer:
     app.callback()(_root)
     for name, (module, summary) in VERBS.items():
         if name == verb:
-            function = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+            function = getattr(importlib.import_module(f"{__package__}.{module}"), module)
             app.command(name, short_help=summary)(_interruptible(function))
         else:
             app.command(name, help=summary)(_not_loaded)

@@ -42,6 +42,7 @@ class Imported:
     """
 
     module: nn.Module
+    system: str
     part: str | None
     config: Config
     read: dict[str, object]
@@ -98,7 +99,7 @@ def import_files(
     if not part:
         source = "the default" if output is None else f"{output} on the command line"
         provenance["limits"] += f" Its output is called {output or OUTPUTS[0]}: {TOLD.format(source)}."
-    return Imported(module.eval(), part, config, fields, provenance, sources)
+    return Imported(module.eval(), network.system, part, config, fields, provenance, sources)
 
 
 def _recognised(file: SourceFile) -> Form:
@@ -178,7 +179,7 @@ def _translate(
         raise CheckpointError(
             "\n".join(misfits),
             expected="; ".join(f"{form.name}: {form.holds}" for form in forms),
-            fix="fetch the file again, or import it as what it is: affectrt import --help",
+            fix="fetch the file again; without --from it is taken for what its names say",
         )
     return state, tuple(reports)
 

@@ -5,7 +5,7 @@ Written from the documented schema alone; nothing here knows our names. Sizes ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class Sizes:
     steps: int = 300
     layers: int = 2
     # temporal widths by the authors' names of modalities; None: as documented for the variant
-    temporal: dict[str, tuple[int, ...]] | None = field(default=None)
+    temporal: dict[str, tuple[int, ...]] | None = None
     head_hidden: int = 256
 
     @property
@@ -81,7 +81,7 @@ class _Writer:
             fan_in *= side
         self.normal(f"{name}.weight", *shape, scale=gain * fan_in**-0.5)
         if bias:
-            self.normal(f"{name}.bias", shape[0], scale=0.1)
+            self.normal(f"{name}.bias", shape[0], scale=0.4)
 
     def norm(self, name: str, width: int) -> None:
         self.uniform(f"{name}.weight", width)
@@ -192,9 +192,9 @@ def network_state(
     for layer in range(sizes.layers):
         writer.attention(f"coattn.dcn_layers.{layer}", variant, (video, audio, text), sizes.steps)
     if variant == "rcma-v1":
-        writer.affine("regressor", 1, video + audio + text)
+        writer.affine("regressor", 1, video + audio + text, gain=0.3)
     else:
         writer.affine("regressor1", sizes.head_hidden, video + audio + text)
         writer.norm("bn1", sizes.head_hidden)
-        writer.affine("regressor2", 1, sizes.head_hidden)
+        writer.affine("regressor2", 1, sizes.head_hidden, gain=0.5)
     return writer.state
