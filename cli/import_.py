@@ -80,6 +80,8 @@ def import_(
 
 
 def _report(imported: Imported) -> Iterator[str]:
+    from affectrt.models.parts import PARTS
+
     for source in imported.sources:
         yield from _source(source)
     count = sum(parameter.numel() for parameter in imported.module.parameters())
@@ -87,6 +89,8 @@ def _report(imported: Imported) -> Iterator[str]:
     yield f"{kind} of {imported.system}, {count:,} parameters"
     for name, value in sorted(imported.read.items()):
         yield f"  {name} {value}"
+    if imported.part:
+        yield from _wrapped("a whole network has besides", PARTS[imported.part].needs)
     for label in ("training_corpus", "licence", "limits"):
         yield from _wrapped(label.replace("_", " "), str(imported.provenance[label]))
 

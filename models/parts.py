@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -17,7 +17,10 @@ __all__ = ["PARTS", "Part"]
 
 @dataclass(frozen=True)
 class Part:
-    """`fields` are those of the system's configuration that fix the part's shapes and what it is fed with."""
+    """`fields` are those of the system's configuration that fix the part's shapes and what it is fed with.
+
+    `alone` makes a configuration that is valid whatever these are: of an encoder, one that has no other.
+    """
 
     name: str
     system: str
@@ -25,6 +28,7 @@ class Part:
     fields: tuple[str, ...]
     holds: str
     needs: str  # what a whole network has besides
+    alone: Mapping[str, object] = field(default_factory=dict)
 
     def config(self, fields: Mapping[str, object]) -> Config:
         """The whole network's configuration; what the part does not fix has its default. Raises ConfigError."""
@@ -34,7 +38,7 @@ class Part:
                 expected=f"exactly {', '.join(sorted(self.fields))}",
             )
         config_type, _ = SYSTEMS[self.system]
-        return config_type.from_dict({**config_type().to_dict(), **fields})
+        return config_type.from_dict({**config_type().to_dict(), **self.alone, **fields})
 
     def chosen(self, config: Config) -> dict[str, object]:
         """The fields of a whole configuration that `config()` takes, as plain data."""
@@ -65,6 +69,40 @@ PARTS: dict[str, Part] = {
             ("vggish_channels", "vggish_hidden", "audio_dim"),
             "VGGish, the encoder of audio",
             "an encoder of faces and a fusion that was trained on both",
+        ),
+        Part(
+            "i3d",
+            "cav",
+            "encoders.video.backbone",
+            ("resize_px", "crop_px", "clip_frames", "i3d_stem", "i3d_mixed"),
+            "I3D, the encoder of clips",
+            "an encoder of audio and a fusion that was trained on both",
+            {"modalities": ["video"], "fusion": "concatenation"},
+        ),
+        Part(
+            "spectrogram-cnn",
+            "cav",
+            "encoders.audio.backbone",
+            ("audio_channels",),
+            "the encoder of log-mel spectrograms",
+            "an encoder of clips and a fusion that was trained on both",
+            {"modalities": ["audio"], "fusion": "concatenation"},
+        ),
+        Part(
+            "cross-attention",
+            "cav",
+            "fusions.fusion.attention",
+            ("i3d_mixed", "audio_channels", "softmax_axis", "residual_tanh", "temperature", "combine"),
+            "the attention between video and audio",
+            "both encoders and the head behind the attention",
+        ),
+        Part(
+            "tanh-head",
+            "cav",
+            "fusions.fusion.heads.joint",
+            ("i3d_mixed", "audio_channels", "combine", "head_hidden"),
+            "the head behind the attention",
+            "both encoders and the attention",
         ),
     )
 }

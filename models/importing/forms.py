@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..parts import PARTS
 
-__all__ = ["Dead", "Form", "Tensors", "renamed", "size"]
+__all__ = ["Dead", "Form", "Refused", "Tensors", "renamed", "size"]
 
 Tensors = Mapping[str, Tensor]
 
@@ -55,6 +55,7 @@ class Form:
     unless: tuple[str, ...] = ()
     dead: tuple[Dead, ...] = ()
     notes: tuple[str, ...] = ()
+    licence: str | None = None  # what is known of it, where the file itself says nothing
 
     @property
     def path(self) -> str:
@@ -62,10 +63,28 @@ class Form:
         return "" if self.part is None else PARTS[self.part].path + "."
 
     def recognises(self, tensors: Tensors) -> bool:
-        def found(pattern: str) -> bool:
-            return any(re.match(pattern, name) for name in tensors)
+        return _recognises(self.marks, self.unless, tensors)
 
-        return all(map(found, self.marks)) and not any(map(found, self.unless))
+
+@dataclass(frozen=True)
+class Refused:
+    """A kind of file that is known but not read, and why. `marks` and `unless` are those of a `Form`."""
+
+    holds: str
+    marks: tuple[str, ...]
+    reason: str
+    expected: str
+    unless: tuple[str, ...] = ()
+
+    def recognises(self, tensors: Tensors) -> bool:
+        return _recognises(self.marks, self.unless, tensors)
+
+
+def _recognises(marks: tuple[str, ...], unless: tuple[str, ...], tensors: Tensors) -> bool:
+    def found(pattern: str) -> bool:
+        return any(re.match(pattern, name) for name in tensors)
+
+    return all(map(found, marks)) and not any(map(found, unless))
 
 
 def size(tensors: Tensors, name: str, axis: int, default: int) -> int:

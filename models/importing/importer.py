@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from ..errors import CheckpointError, ConfigError
 from ..network import Network
 from ..parts import PARTS
 from ..systems import SYSTEMS
+from .cav_forms import CAV_FORMS, CAV_REFUSED
 from .forms import Form
 from .rcma_forms import RCMA_FORMS
 from .reading import SourceFile, read_source
@@ -26,7 +28,7 @@ from .translation import SourceReport, translate
 
 __all__ = ["FORMS", "Imported", "import_files"]
 
-FORMS: dict[str, Form] = {form.name: form for form in RCMA_FORMS}
+FORMS: dict[str, Form] = {form.name: form for form in (*RCMA_FORMS, *CAV_FORMS)}
 
 NO_LICENCE = "not stated in the files; ask whoever published them before any use"
 USE = "Research on affect, within what the licence of the published weights allows"
@@ -79,12 +81,15 @@ def import_files(
         )
     files = [read_source(path) for path in paths]
     forms = [_recognised(file) if form is None else FORMS[form] for file in files]
+    # In one order, so that the same files in any order give the same checkpoint.
+    order = sorted(range(len(files)), key=lambda i: list(FORMS).index(forms[i].name))
+    files, forms = [files[i] for i in order], [forms[i] for i in order]
     part = _check_set(files, forms)
     fields = _fields(files, forms)
     config_type, network_type = SYSTEMS[forms[0].system]
-    told = {} if part else {"outputs": (output or OUTPUTS[0],)}
+    told = dict(PARTS[part].alone) if part else {"outputs": (output or OUTPUTS[0],)}
     try:
-        config = config_type.from_dict({**config_type().to_dict(), **fields, **told})
+        config = config_type.from_dict({**config_type().to_dict(), **told, **fields})
     except ConfigError as error:
         names = ", ".join(file.name for file in files)
         raise CheckpointError(f"the shapes in {names} describe no network: {error.found}") from None
@@ -106,6 +111,11 @@ def _recognised(file: SourceFile) -> Form:
     found = [form for form in FORMS.values() if form.recognises(file.tensors)]
     if len(found) == 1:
         return found[0]
+    for refused in CAV_REFUSED:
+        if not found and refused.recognises(file.tensors):
+            raise CheckpointError(
+                f"{file.name} is {refused.holds}, and cannot be imported: {refused.reason}", expected=refused.expected
+            )
     known = "\n".join(f"    {form.name}: {form.holds}" for form in FORMS.values())
     some = listed(sorted(file.tensors)[:6])
     what = "could be " + " or ".join(form.name for form in found) if found else "is none of the known files"
@@ -195,9 +205,9 @@ def _provenance(forms: Sequence[Form], sources: Sequence[SourceReport], licence:
     return {
         "recipe": f"affectrt import of {', '.join(form.name for form in forms)}",
         "training_corpus": "; ".join(dict.fromkeys(form.training_corpus for form in forms)),
-        "licence": licence or NO_LICENCE,
+        "licence": licence or "; ".join(dict.fromkeys(form.licence or NO_LICENCE for form in forms)),
         "intended_use": USE,
         "limits": LIMITS,
         "versions": {"affectrt": version("affectrt"), "torch": str(torch.__version__), "numpy": np.__version__},
-        "sources": [asdict(source) for source in sources],
+        "sources": json.loads(json.dumps([asdict(source) for source in sources])),  # as it will be read back
     }

@@ -22,7 +22,8 @@ from .pickles import FIX_CUT, WANT, value_from_legacy, value_from_zip
 __all__ = ["SourceFile", "read_source"]
 
 WRAPPERS = ("net", "state_dict", "model_state_dict", "model")
-PARALLEL = "module."  # what torch's DataParallel puts before every name
+# What stands before every name: of torch's DataParallel, and of CAV's attention saved as a part of its fusion.
+PREFIXES = ("module.", "cam.")
 # Weight norm under the names of torch's newer implementation, and of the one that published files come from.
 WEIGHT_NORM = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
 MAX_TENSORS = 20_000
@@ -51,9 +52,9 @@ def read_source(path: str | os.PathLike[str]) -> SourceFile:
     value = _value(name, content)
     value, unwrapped, beside = _unwrap(name, value)
     tensors = _tensors(name, value)
-    while tensors and all(key.startswith(PARALLEL) for key in tensors):
-        tensors = {key.removeprefix(PARALLEL): tensor for key, tensor in tensors.items()}
-        unwrapped = (*unwrapped, PARALLEL)
+    while prefix := next((p for p in PREFIXES if tensors and all(key.startswith(p) for key in tensors)), None):
+        tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+        unwrapped = (*unwrapped, prefix)
     for newer, older in WEIGHT_NORM.items():
         tensors = {_exchanged(key, newer, older, tensors): tensor for key, tensor in tensors.items()}
     return SourceFile(name, hashlib.sha256(content).hexdigest(), tensors, unwrapped, beside)
@@ -86,7 +87,7 @@ def _value(name: str, content: bytes) -> object:
 def _unwrap(name: str, value: object) -> tuple[dict[object, object], tuple[str, ...], dict[str, str]]:
     unwrapped: list[str] = []
     beside: dict[str, str] = {}
-    while isinstance(value, Mapping) and not any(isinstance(item, Tensor) for item in value.values()):
+    while isinstance(value, Mapping):
         inner = next((key for key in WRAPPERS if isinstance(value.get(key), Mapping)), None)
         if inner is None:
             break
