@@ -91,11 +91,10 @@ def calibrate_stage(bundle: Bundle, stage: str, feeds: Feeds, *, method: Method,
         "cpu": unroll_clips(rewrite_prelus(prepared)),
         "tensorrt": prepared,
     }
-    needed = set().union(*(values_to_observe(variant, target) for target, variant in variants.items()))
+    needed: set[str] = set().union(*(values_to_observe(variant, target) for target, variant in variants.items()))
     if not needed:
         return None
-    observed = compute_ranges(stage, prepared, feeds, method=method, seed=seed)
-    ranges = Ranges(stage, method, observed.rows, seed, {name: observed.tensors[name] for name in needed})
+    ranges = compute_ranges(stage, prepared, feeds, needed, method=method, seed=seed)
     wanted = _run(bundle.read(source), feeds)
     graphs: list[GraphDraft] = []
     errors: dict[Int8Target, float] = {}

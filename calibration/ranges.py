@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,6 @@ __all__ = ["METHODS", "Method", "Ranges", "compute_ranges"]
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
-# Values on both sides of any operation that may become integer, or that stands next to one.
-OP_TYPES = ["Conv", "Gemm", "MatMul", "MaxPool", "Add", "PRelu", "Relu", "BatchNormalization", "Mul", "Max", "Concat"]
 PERCENTILE = 99.995
 # Histograms keep all activations of a batch at once: 2 rows of the paper's IR-50 are 60 MB.
 BATCH = 2
@@ -53,11 +51,12 @@ def compute_ranges(
     stage: str,
     model: onnx.ModelProto,
     feeds: Mapping[str, npt.NDArray[np.generic]],
+    values: Set[str],
     *,
     method: Method,
     seed: int = 0,
 ) -> Ranges:
-    """Run `model` over `feeds` (input → rows) and observe its values, a few rows at a time."""
+    """Run `model` over `feeds` (input → rows) and observe `values`, a few rows at a time."""
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
     from onnxruntime.quantization.calibrate import CalibrationDataReader
 
@@ -75,7 +74,8 @@ def compute_ranges(
         path.write_bytes(model.SerializeToString())
         calibrator = create_calibrator(
             path,
-            OP_TYPES,
+            # It observes what goes into and comes out of all nodes of some types.
+            sorted({node.op_type for node in model.graph.node if values & {*node.input, *node.output}}),
             augmented_model_path=str(Path(folder) / "observed.onnx"),
             calibrate_method=kind,
             extra_options=options,
@@ -86,7 +86,7 @@ def compute_ranges(
             for batch in _batches(feeds, rows):
                 calibrator.collect_data(Reader(batch))
             found: Any = calibrator.compute_data()
-    tensors = {name: _pair(data.range_value) for name, data in found.items()}
+    tensors = {name: _pair(data.range_value) for name, data in found.items() if name in values}
     return Ranges(stage, method, rows, seed, tensors)
 
 

@@ -20,7 +20,7 @@ from affectrt.bundle.scopes import BODY, FRONT_END, SCOPE_KEY
 from affectrt.bundle.store import Bundle
 from affectrt.bundle.writer import BundleDraft, GraphDraft, write_bundle
 
-__all__ = ["DIM", "GraphWriter", "make_residual_bundle", "residual_contract", "video_encoder"]
+__all__ = ["DIM", "GraphWriter", "audio_encoder", "make_residual_bundle", "residual_contract", "video_encoder"]
 
 OPSET = 20
 DIM = 8
