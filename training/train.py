@@ -40,7 +40,7 @@ from .torch_engine import torch_engines
 from .train_encoders import EncodedModality, EncoderTask, Example, described_by_span, encode
 from .train_fusion import Features, FusionTask
 
-__all__ = ["MODELS", "Trained", "train"]
+__all__ = ["MODELS", "Trained", "columns_of", "corpus_sha256", "features_of", "train"]
 
 
 def _cav() -> Network:
@@ -100,7 +100,7 @@ class _Training:
     def run(self, out: Path) -> Trained:
         corpus = self._corpus()  # with a bar of its own
         with self._progress:
-            self._corpus_sha256 = _fingerprint(corpus)
+            self._corpus_sha256 = corpus_sha256(corpus)
             told = f"{self._recipe.model_dump_json()}\n{self._corpus_sha256}"
             self._identity = hashlib.sha256(told.encode()).hexdigest()
             torch.manual_seed(self._recipe.seed)
@@ -140,7 +140,7 @@ class _Training:
                 spans = record_video(contract, video.media_path, margin=True, cache=self._work / "spans")
                 times = picture_times(video.media_path)
                 truth = annotation_of_steps(video.truth, times, spans.steps, contract.step_hz)
-                examples.append(Example(spans, truth[:, _columns(contract)]))
+                examples.append(Example(spans, truth[:, columns_of(contract)]))
                 done()
         return examples
 
@@ -163,7 +163,7 @@ class _Training:
         with self._progress.bar("encoding", len(train) + len(validation)) as done:
 
             def encoded(example: Example, mirrored: bool) -> Features:
-                features = _features(model, contract, example, self._recipe.fusion.grid_steps, mirrored=mirrored)
+                features = features_of(model, contract, example, self._recipe.fusion.grid_steps, mirrored=mirrored)
                 done()
                 return features
 
@@ -221,7 +221,7 @@ class _Training:
         }
 
 
-def _fingerprint(corpus: Corpus) -> str:
+def corpus_sha256(corpus: Corpus) -> str:
     """SHA-256 over the names and hashes of all media and annotations, as the corpus's own record lists them."""
     clips = json.loads((corpus.root / "corpus.json").read_text(encoding="utf-8"))["clips"]
     lines = sorted(f"{digest}  {path}\n" for clip in clips for path, digest in clip["sha256"].items())
@@ -248,7 +248,7 @@ def _check_grid(recipe: Recipe, contract: Contract) -> None:
         )
 
 
-def _features(model: Network, contract: Contract, example: Example, grid: int, *, mirrored: bool) -> Features:
+def features_of(model: Network, contract: Contract, example: Example, grid: int, *, mirrored: bool) -> Features:
     """Features of every modality at every `grid` step, counted as hops are; zeros at the others.
 
     Of the face also those of its mirror image, where asked for.
@@ -269,6 +269,6 @@ def _features(model: Network, contract: Contract, example: Example, grid: int, *
     return Features(variants, example.truth)
 
 
-def _columns(contract: Contract) -> list[int]:
+def columns_of(contract: Contract) -> list[int]:
     """The annotation's columns (valence, arousal) in the order of the model's outputs."""
     return [OUTPUTS.index(output.name) for output in contract.outputs]

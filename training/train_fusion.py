@@ -17,7 +17,7 @@ from .losses import CccLoss
 from .metrics import ccc
 from .recipe import FusionRecipe
 
-__all__ = ["Features", "FusionStages", "FusionTask", "streamed_estimates"]
+__all__ = ["Features", "FusionStages", "FusionTask", "streamed_ccc", "streamed_estimates"]
 
 Rows = npt.NDArray[np.float32]
 # A window cut short keeps at least this share of its steps.
@@ -92,13 +92,7 @@ class FusionTask:
         return loss
 
     def score(self) -> tuple[float, ...]:
-        estimated, true = [], []
-        for features in self._validation:
-            steps, estimates = streamed_estimates(self.module, self._contract, features)
-            estimated.append(estimates)
-            true.append(means_up_to(features.truth, self._contract.described_steps)[steps])
-        x, y = np.concatenate(estimated), np.concatenate(true)
-        return tuple(ccc(x[:, d], y[:, d]) for d in range(y.shape[1]))
+        return streamed_ccc(self.module, self._contract, self._validation)
 
     def _series(self, feeds: Mapping[str, Rows], rng: np.random.Generator) -> tuple[Rows, npt.NDArray[np.bool_]]:
         """Fills `feeds` with windows of consecutive steps; their annotation (B, K, outputs) and where there is one."""
@@ -203,6 +197,17 @@ def streamed_estimates(
         estimates[emitted : last + 1] = windows[row, emitted - first : last + 1 - first]
         emitted = last + 1
     return np.arange(steps), estimates
+
+
+def streamed_ccc(fusion: nn.Module, contract: Contract, recordings: Sequence[Features]) -> tuple[float, ...]:
+    """CCC of every output over all recordings together, of the estimates that a session would emit."""
+    estimated, true = [], []
+    for features in recordings:
+        steps, estimates = streamed_estimates(fusion, contract, features)
+        estimated.append(estimates)
+        true.append(means_up_to(features.truth, contract.described_steps)[steps])
+    x, y = np.concatenate(estimated), np.concatenate(true)
+    return tuple(ccc(x[:, d], y[:, d]) for d in range(y.shape[1]))
 
 
 def _known(last: int, fusion: Fusion) -> int:
