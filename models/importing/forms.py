@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -13,6 +14,8 @@ from ..parts import PARTS
 __all__ = ["Dead", "Form", "Refused", "Tensors", "renamed", "size"]
 
 Tensors = Mapping[str, Tensor]
+
+MAX_MODULES = 256  # more than any configuration allows; a file may number its modules as it likes
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,22 @@ def size(tensors: Tensors, name: str, axis: int, default: int) -> int:
     """One side of a tensor; `default` where it is missing or has no such side."""
     tensor = tensors.get(name)
     return default if tensor is None or tensor.ndim <= axis or not tensor.shape[axis] else int(tensor.shape[axis])
+
+
+def most_say(tensors: Tensors, axes: Iterable[tuple[str, int]], documented: int) -> int:
+    """The side that most of these (name, axis) have; among equals, and where nothing tells, the documented one.
+
+    So a single tensor of a wrong shape is outvoted, and the comparison can blame it alone.
+    """
+    sides = [size(tensors, name, axis, 0) for name, axis in axes]
+    votes = Counter(side for side in sides if side)
+    return max(votes, key=lambda side: (votes[side], side == documented), default=documented)
+
+
+def count(tensors: Tensors, prefix: str) -> int:
+    """How many numbered modules follow `prefix`, those included of which every tensor is missing."""
+    numbers = (re.match(rf"{re.escape(prefix)}\.(\d{{1,6}})\.", name) for name in tensors)
+    return min(MAX_MODULES, max((int(match[1]) + 1 for match in numbers if match), default=0))
 
 
 def renamed(rules: Mapping[str, str]) -> Callable[[str], str]:

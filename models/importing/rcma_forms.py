@@ -1,14 +1,14 @@
 """Files of arXiv 2403.13659: the whole network in both forms of its code, and the backbones that it starts from.
 
-The names come from the authors' modules; every number here is only what is taken when a tensor is missing, so that the
-comparison can say so.
+The names come from the authors' modules, the widths from the shapes. Several tensors tell most of these, and what most
+say counts; documented widths are taken where nothing tells. The comparison afterwards can then blame the right tensor.
 """
 
 from __future__ import annotations
 
 import math
 
-from .forms import Dead, Form, Tensors, renamed, size
+from .forms import Dead, Form, Tensors, count, most_say, renamed, size
 
 __all__ = ["RCMA_FORMS"]
 
@@ -25,71 +25,80 @@ NUMBERS = {"video": 1, "audio": 2, "text": 3}
 # Named by the modalities that they join (v)ideo, (a)udio, (t)ext; each serves the one that is left.
 JOINTS = {"video": "at", "audio": "tv", "text": "va"}
 
-CONVOLUTIONS = (0, 3, 6, 8, 11, 13)
-DOCUMENTED_CROP_PX, DOCUMENTED_RESIZE_PX = 40, 48
+CONVOLUTIONS, CHANNELS = (0, 3, 6, 8, 11, 13), (64, 128, 256, 256, 512, 512)
+DOCUMENTED_CROP_PX, DOCUMENTED_RESIZE_PX, DOCUMENTED_SIDE = 40, 48, 5
 
 
 def ir50_fields(tensors: Tensors, prefix: str = "") -> dict[str, object]:
-    body = f"{prefix}backbone.body"
-    outputs: list[int] = []
-    while (name := f"{body}.{len(outputs)}.res_layer.3.weight") in tensors or _has_unit(tensors, body, len(outputs)):
-        before = outputs[-1] if outputs else size(tensors, f"{prefix}backbone.input_layer.0.weight", 0, 64)
-        outputs.append(size(tensors, name, 0, before))
+    stem = f"{prefix}backbone.input_layer"
+    before = most_say(tensors, [(f"{stem}.0.weight", 0), *_norm(f"{stem}.1"), (f"{stem}.2.weight", 0)], 64)
     # A stage is a run of units of one width; the first of each but the first halves the picture.
     units: list[int] = []
     widths: list[int] = []
-    for width in outputs:
-        if not widths or width != widths[-1]:
-            widths.append(width)
+    for index in range(count(tensors, f"{prefix}backbone.body")):
+        unit = f"{prefix}backbone.body.{index}.res_layer"
+        inside = [(f"{unit}.{layer}.weight", 0) for layer in (1, 2, 3)]
+        before = most_say(tensors, [*inside, *_norm(f"{unit}.4")], before)
+        if not widths or before != widths[-1]:
+            widths.append(before)
             units.append(0)
         units[-1] += 1
-    linear = f"{prefix}backbone.output_layer.3.weight"
-    side = max(1, math.isqrt(size(tensors, linear, 1, 12_800) // (widths[-1] if widths else 512)))
+    linear = f"{prefix}backbone.output_layer.3"
+    flat, last = size(tensors, f"{linear}.weight", 1, 0), widths[-1] if widths else 512
+    side = math.isqrt(flat // last) or DOCUMENTED_SIDE
     crop_px = side * 2 ** max(0, len(units) - 1)
+    features = [(f"{linear}.weight", 0), (f"{linear}.bias", 0), *_norm(f"{prefix}backbone.output_layer.4")]
     return {
         "crop_px": crop_px,
         "resize_px": round(crop_px * DOCUMENTED_RESIZE_PX / DOCUMENTED_CROP_PX),
         "ir_units": tuple(units) or (3, 4, 14, 3),
         "ir_widths": tuple(widths) or (64, 128, 256, 512),
-        "video_dim": size(tensors, linear, 0, 512),
+        "video_dim": most_say(tensors, features, 512),
     }
 
 
-def _has_unit(tensors: Tensors, body: str, index: int) -> bool:
-    return any(name.startswith(f"{body}.{index}.") for name in tensors)
-
-
 def vggish_fields(tensors: Tensors, prefix: str = "") -> dict[str, object]:
-    documented = (64, 128, 256, 256, 512, 512)
-    channels = tuple(
-        size(tensors, f"{prefix}features.{i}.weight", 0, width)
-        for i, width in zip(CONVOLUTIONS, documented, strict=True)
-    )
+    channels = []
+    for index, after, documented in zip(CONVOLUTIONS, (*CONVOLUTIONS[1:], None), CHANNELS, strict=True):
+        layer = f"{prefix}features.{index}"
+        axes = [(f"{layer}.weight", 0), (f"{layer}.bias", 0), (f"{prefix}features.{after}.weight", 1)]
+        channels.append(most_say(tensors, axes, documented))
+    first, second, third = (f"{prefix}embeddings.{index}" for index in (0, 2, 4))
+    hidden = [(f"{first}.weight", 0), (f"{first}.bias", 0), (f"{second}.weight", 0), (f"{second}.weight", 1)]
+    hidden += [(f"{second}.bias", 0), (f"{third}.weight", 1)]
     return {
-        "vggish_channels": channels,
-        "vggish_hidden": size(tensors, f"{prefix}embeddings.0.weight", 0, 4096),
-        "audio_dim": size(tensors, f"{prefix}embeddings.4.weight", 0, 128),
+        "vggish_channels": tuple(channels),
+        "vggish_hidden": most_say(tensors, hidden, 4096),
+        "audio_dim": most_say(tensors, [(f"{third}.weight", 0), (f"{third}.bias", 0)], 128),
     }
 
 
 def fusion_fields(tensors: Tensors) -> dict[str, object]:
     fields: dict[str, object] = {}
     for ours, theirs in MODALITIES.items():
-        blocks: list[int] = []
-        prefix = f"temporal.{theirs}.network"
-        while any(name.startswith(f"{prefix}.{len(blocks)}.") for name in tensors):
-            before = blocks[-1] if blocks else 512
-            blocks.append(size(tensors, f"{prefix}.{len(blocks)}.conv1.weight_v", 0, before))
-        fields[f"{ours}_tcn"] = tuple(blocks) or (512,) * 4
-    layers = 0
-    while any(name.startswith(f"coattn.dcn_layers.{layers}.") for name in tensors):
-        layers += 1
+        widths: list[int] = []
+        for index in range(count(tensors, f"temporal.{theirs}.network")):
+            block = f"temporal.{theirs}.network.{index}"
+            axes = [(f"{block}.conv{n}.{entry}", 0) for n in (1, 2) for entry in ("bias", "weight_g", "weight_v")]
+            widths.append(most_say(tensors, axes, widths[-1] if widths else 512))
+        fields[f"{ours}_tcn"] = tuple(widths) or (512,) * 4
+    layers = count(tensors, "coattn.dcn_layers")
+    dense = [f"coattn.dcn_layers.{layer}.dense_coattn" for layer in range(layers)]
+    keys = [f"{name}.key{number}_linear" for name in dense for number in NUMBERS.values()]
+    words = "temporal.bert.network.0"
+    first = [
+        f"temporal.{theirs}.network.0.conv{number}.weight_v" for theirs in MODALITIES.values() for number in (1, 2)
+    ]
     return fields | {
-        "text_dim": size(tensors, "temporal.bert.network.0.conv1.weight_v", 1, 768),
-        "tcn_kernel": size(tensors, "temporal.video.network.0.conv1.weight_v", 2, 5),
-        "window_steps": size(tensors, "coattn.dcn_layers.0.dense_coattn.key1_linear.weight", 0, 300),
+        "text_dim": most_say(tensors, [(f"{words}.conv1.weight_v", 1), (f"{words}.downsample.weight", 1)], 768),
+        "tcn_kernel": most_say(tensors, [(name, 2) for name in first], 5),
+        "window_steps": most_say(tensors, [(f"{key}.{entry}", 0) for key in keys for entry in ("weight", "bias")], 300),
         "attention_layers": max(1, layers),
     }
+
+
+def _norm(name: str) -> list[tuple[str, int]]:
+    return [(f"{name}.{entry}", 0) for entry in ("weight", "bias", "running_mean", "running_var")]
 
 
 def whole_fields(tensors: Tensors) -> dict[str, object]:
@@ -108,8 +117,8 @@ def v1_fields(tensors: Tensors) -> dict[str, object]:
 
 
 def head_fields(tensors: Tensors) -> dict[str, object]:
-    hidden = size(tensors, "regressor1.weight", 0, 256)
-    return whole_fields(tensors) | {"attention": "all-raw", "head": "mlp", "head_hidden": hidden}
+    axes = [("regressor1.weight", 0), ("regressor1.bias", 0), *_norm("bn1"), ("regressor2.weight", 1)]
+    return whole_fields(tensors) | {"attention": "all-raw", "head": "mlp", "head_hidden": most_say(tensors, axes, 256)}
 
 
 def _whole_names(head: dict[str, str]) -> dict[str, str]:
