@@ -17,7 +17,7 @@ from affectrt.bundle.writer import FileDraft, GraphDraft, check_place, update_bu
 from .lint import check_qdq
 from .placement import Int8Target, values_to_observe
 from .quantise import quantise
-from .ranges import METHODS, Method, Ranges, compute_ranges
+from .ranges import BATCH, METHODS, Method, Ranges, compute_ranges
 from .rewrite import drop_identity_pools, fold_input_norms, rewrite_prelus
 from .unroll import unroll_clips
 from .windows import record_windows
@@ -148,9 +148,8 @@ def _run(graph: bytes, feeds: Feeds) -> npt.NDArray[np.float32]:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    rows = _rows(feeds)
     parts = [
-        session.run(None, {name: array[start : start + 8] for name, array in feeds.items()})[0]
-        for start in range(0, rows, 8)
+        session.run(None, {name: array[start : start + BATCH] for name, array in feeds.items()})[0]
+        for start in range(0, _rows(feeds), BATCH)
     ]
     return np.concatenate(parts)
