@@ -22,10 +22,11 @@ import torch
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
+from affectrt.models.cav import Cav
 from affectrt.models.checkpoint import save_checkpoint
 from affectrt.models.network import Network
 from affectrt.models.rcma import Rcma
-from affectrt.models.sizes import demo_config
+from affectrt.models.sizes import cav_demo_config, demo_config
 
 from .annotation import OUTPUTS, annotation_of_steps
 from .corpus import Corpus, Split
@@ -42,16 +43,11 @@ from .train_fusion import Features, FusionTask
 
 __all__ = ["MODELS", "Trained", "columns_of", "corpus_sha256", "features_of", "train"]
 
-
-def _cav() -> Network:
-    from affectrt.models.cav import Cav
-    from affectrt.models.sizes import cav_demo_config
-
-    return Cav(cav_demo_config())
-
-
 # What a recipe's `model` means.
-MODELS: Mapping[ModelName, Callable[[], Network]] = {"demo": lambda: Rcma(demo_config()), "cav-demo": _cav}
+MODELS: Mapping[ModelName, Callable[[], Network]] = {
+    "demo": lambda: Rcma(demo_config()),
+    "cav-demo": lambda: Cav(cav_demo_config()),
+}
 # Modalities with an encoder, in the order of a contract.
 ENCODED: tuple[EncodedModality, ...] = ("video", "audio")
 

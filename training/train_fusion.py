@@ -136,8 +136,8 @@ class FusionTask:
                 if name != dropped:
                     _fill(feed[row], _spaced(chosen, last, known, fusion), fusion)
             truth[row] = ends.targets[known - 1][last]
-        mask: npt.NDArray[np.bool_] = np.isfinite(truth).all(axis=1)
-        return np.nan_to_num(truth), mask
+        mask = np.isfinite(truth).all(axis=1)
+        return np.nan_to_num(truth), np.asarray(mask, bool)
 
 
 class _Ends:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,16 +15,18 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("gi")
 
 from affectrt.bundle.contract import Contract  # noqa: E402
+from affectrt.bundle.errors import UsageError  # noqa: E402
+from affectrt.models.cav import Cav  # noqa: E402
 from affectrt.models.checkpoint import load_checkpoint  # noqa: E402
 from affectrt.runtime import Scheduler  # noqa: E402
 from affectrt.runtime.replay import replay  # noqa: E402
 from affectrt.training.corpus import Corpus  # noqa: E402
 from affectrt.training.media import open_media  # noqa: E402
 from affectrt.training.progress import Progress  # noqa: E402
-from affectrt.training.recipe import Recipe, read_recipe  # noqa: E402
+from affectrt.training.recipe import ModelName, Recipe, read_recipe  # noqa: E402
 from affectrt.training.recordings import record_video  # noqa: E402
 from affectrt.training.torch_engine import torch_engines  # noqa: E402
-from affectrt.training.train import train  # noqa: E402
+from affectrt.training.train import MODELS, train  # noqa: E402
 from affectrt.training.train_encoders import encode  # noqa: E402
 from affectrt.training.train_fusion import Features, FusionStages, streamed_estimates  # noqa: E402
 
@@ -29,7 +34,7 @@ TINY = """
 name = "tiny"
 seed = 5
 threads = 1
-model = "demo"
+model = "MODEL"
 licence = "Apache-2.0"
 intended_use = "tests"
 [corpus]
@@ -71,25 +76,42 @@ class StopAt(Progress):
             raise KeyboardInterrupt
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
-    path.write_text(TINY)
-    return read_recipe(path)[0]
+@dataclass(frozen=True)
+class Run:
+    """A finished training: `work` is the folder that it left."""
+
+    recipe: Recipe
+    text: str
+    checkpoint: Path
+    work: Path
+
+
+def _run(model: str, folder: Path) -> Run:
+    text = TINY.replace("MODEL", model)
+    (folder / "tiny.toml").write_text(text)
+    recipe = read_recipe(folder / "tiny.toml")[0]
+    trained = train(recipe, text, folder / "whole.safetensors", work=folder / "work")
+    return Run(recipe, text, trained.checkpoint, folder / "work")
 
 
 @pytest.fixture(scope="module")
-def trained(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `whole.safetensors` and the work folder it came from."""
-    folder = tmp_path_factory.mktemp("trained")
-    train(recipe, TINY, folder / "whole.safetensors", work=folder / "work")
-    return folder
+def rcma(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return _run("demo", tmp_path_factory.mktemp("rcma"))
 
 
-def test_the_checkpoint_says_where_it_comes_from(trained: Path) -> None:
-    loaded = load_checkpoint(trained / "whole.safetensors")
+@pytest.fixture(scope="module")
+def cav(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return _run("cav-demo", tmp_path_factory.mktemp("cav"))
+
+
+def test_every_model_that_a_recipe_may_name_has_a_configuration() -> None:
+    assert set(MODELS) == set(get_args(ModelName))
+
+
+def test_the_checkpoint_says_where_it_comes_from(rcma: Run) -> None:
+    loaded = load_checkpoint(rcma.checkpoint)
     told = loaded.provenance
-    assert told["recipe"] == "tiny" and told["recipe_text"] == TINY and told["seed"] == 5
+    assert told["recipe"] == "tiny" and told["recipe_text"] == rcma.text and told["seed"] == 5
     assert told["licence"] == "Apache-2.0" and told["intended_use"] == "tests"
     assert "2+1+1 identities" in told["training_corpus"] and len(told["corpus_sha256"]) == 64
     assert told["versions"]["torch"] == torch.__version__
@@ -97,35 +119,64 @@ def test_the_checkpoint_says_where_it_comes_from(trained: Path) -> None:
     assert all(-1 <= a["ccc"][d]["value"] <= 1 for a in told["accuracy"] for d in ("valence", "arousal"))
 
 
-@pytest.mark.parametrize("words", ["video encoder 1/2", "audio encoder 1/2", "fusion 1/2"])
+def test_a_recipe_trains_the_other_system_and_says_that_its_scores_are_of_means(cav: Run) -> None:
+    loaded = load_checkpoint(cav.checkpoint)
+    assert type(loaded.model) is Cav
+    told = [a["corpus"].split(", test, ")[1] for a in loaded.provenance["accuracy"]]
+    assert told == [f"{of}, window means of 128 steps" for of in ("video+audio", "video", "audio")]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("rcma", "video encoder 1/2"),
+        ("rcma", "audio encoder 1/2"),
+        ("rcma", "fusion 1/2"),
+        ("cav", "video encoder 1/2"),
+        ("cav", "fusion 1/2"),
+    ],
+)
 def test_an_interrupted_training_goes_on_to_the_same_bytes(
-    recipe: Recipe, trained: Path, tmp_path: Path, words: str
+    request: pytest.FixtureRequest, tmp_path: Path, model: str, words: str
 ) -> None:
-    shutil.copytree(trained / "work" / "corpus", tmp_path / "corpus")
+    whole: Run = request.getfixturevalue(model)
+    shutil.copytree(whole.work / "corpus", tmp_path / "corpus")
     out = tmp_path / "resumed.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, TINY, out, work=tmp_path, progress=StopAt(words))
+        train(whole.recipe, whole.text, out, work=tmp_path, progress=StopAt(words))
     assert not out.exists()
     rest = StopAt("")
-    train(recipe, TINY, out, work=tmp_path, resume=True, progress=rest)
+    train(whole.recipe, whole.text, out, work=tmp_path, resume=True, progress=rest)
     assert words not in " ".join(rest.lines)
-    assert out.read_bytes() == (trained / "whole.safetensors").read_bytes()
+    assert out.read_bytes() == whole.checkpoint.read_bytes()
 
 
-def test_windows_without_a_session_give_what_the_session_gives(trained: Path) -> None:
-    model = load_checkpoint(trained / "whole.safetensors").model
-    contract = Contract.model_validate(model.contract())
-    video = Corpus.open(trained / "work" / "corpus").videos("test")[0]
+@pytest.mark.parametrize(("model", "estimated"), [("rcma", range(50)), ("cav", (15, 31, 47))])
+def test_windows_without_a_session_give_what_the_session_gives(
+    request: pytest.FixtureRequest, model: str, estimated: Sequence[int]
+) -> None:
+    run: Run = request.getfixturevalue(model)
+    network = load_checkpoint(run.checkpoint).model
+    contract = Contract.model_validate(network.contract())
+    assert contract.video is not None
+    video = Corpus.open(run.work / "corpus").videos("test")[0]
     spans = record_video(contract, video.media_path)
     variants = {
-        "video": [encode("video", model.encoders["video"], spans, 40)[0]],
-        "audio": [encode("audio", model.encoders["audio"], spans)[0]],
+        "video": [encode("video", network.encoders["video"], spans, contract.video.crop_px)[0]],
+        "audio": [encode("audio", network.encoders["audio"], spans)[0]],
     }
     features = Features(variants, np.zeros((spans.steps, 2), np.float32))
-    steps, windowed = streamed_estimates(FusionStages(model.fusion_modules(), contract).eval(), contract, features)
-    assert steps.tolist() == list(range(50))
+    fusion = FusionStages(network.fusion_modules(), contract).eval()
+    steps, windowed = streamed_estimates(fusion, contract, features)
     with open_media(contract, video.media_path) as source:
-        estimates = replay(contract, source, Scheduler(contract, torch_engines(model)).infer)
+        estimates = replay(contract, source, Scheduler(contract, torch_engines(network)).infer)
+    assert steps.tolist() == [round(e.t_s * contract.step_hz) for e in estimates] == list(estimated)
     session = np.array([(e.valence, e.arousal) for e in estimates])
-    assert session.shape == (50, 2)
     np.testing.assert_allclose(windowed, session, atol=2e-5)
+
+
+def test_a_grid_that_leaves_steps_of_a_window_out_is_refused(cav: Run, tmp_path: Path) -> None:
+    wrong = cav.recipe.model_copy(update={"fusion": cav.recipe.fusion.model_copy(update={"grid_steps": 3})})
+    shutil.copytree(cav.work / "corpus", tmp_path / "corpus")
+    with pytest.raises(UsageError, match="divides 16"):
+        train(wrong, cav.text, tmp_path / "never.safetensors", work=tmp_path)
