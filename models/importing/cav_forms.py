@@ -6,12 +6,9 @@ name the one that is wrong. The documented widths are taken where nothing tells.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-
 from ..cav_config import CavConfig
 from ..i3d import MIXED
-from .forms import Dead, Form, Refused, Tensors, renamed, size
+from .forms import Dead, Form, Refused, Tensors, most_say, renamed, size
 
 __all__ = ["CAV_FORMS", "CAV_REFUSED"]
 
@@ -44,7 +41,7 @@ HEAD_LAYERS = ("modal_predictions.1", "modal_predictions.3", "modal_predictions.
 def i3d_fields(tensors: Tensors, prefix: str = "") -> dict[str, object]:
     def width(unit: str, documented: int) -> int:
         names = (f"{unit}.conv3d.weight", *(f"{unit}.bn.{entry}" for entry in NORM))
-        return _most_say(tensors, ((prefix + name, 0) for name in names), documented)
+        return most_say(tensors, ((prefix + name, 0) for name in names), documented)
 
     stem = zip(STEM.values(), PAPER.i3d_stem, strict=True)
     mixed = zip((name.capitalize() for name in MIXED), PAPER.i3d_mixed, strict=True)
@@ -67,7 +64,7 @@ def audio_fields(tensors: Tensors) -> dict[str, object]:
         axes = [(f"{layer}.weight", 0), (f"{layer}.bias", 0)]
         axes += [(f"{norm}.{entry}", 0) for entry in NORM] if norm else []
         axes += [(f"{after}.weight", 1)] if after else []
-        channels.append(_most_say(tensors, axes, documented))
+        channels.append(most_say(tensors, axes, documented))
     return {"audio_channels": tuple(channels)}
 
 
@@ -75,7 +72,7 @@ def head_fields(tensors: Tensors) -> dict[str, object]:
     hidden = []
     for layer, after, documented in zip(HEAD_LAYERS, HEAD_LAYERS[1:], PAPER.head_hidden, strict=False):
         axes = ((f"{layer}.weight", 0), (f"{layer}.bias", 0), (f"{after}.weight", 1))
-        hidden.append(_most_say(tensors, axes, documented))
+        hidden.append(most_say(tensors, axes, documented))
     # Of the attention beside the head no number is used, but its sides are the widths of both features.
     features = [size(tensors, "cam.corr_weights", axis, PAPER.audio_channels[-1]) for axis in (0, 1)]
     side_by_side = size(tensors, f"{HEAD_LAYERS[0]}.weight", 1, 0) == sum(features)
@@ -85,13 +82,6 @@ def head_fields(tensors: Tensors) -> dict[str, object]:
 def attention_fields(_: Tensors) -> dict[str, object]:
     """Its sides are the widths of the features, which the backbones decide."""
     return {}
-
-
-def _most_say(tensors: Tensors, axes: Iterable[tuple[str, int]], documented: int) -> int:
-    """The side that most of these (name, axis) have; among equals, and where nothing tells, the documented one."""
-    sides = [size(tensors, name, axis, 0) for name, axis in axes]
-    votes = Counter(side for side in sides if side)
-    return max(votes, key=lambda side: (votes[side], side == documented), default=documented)
 
 
 KINETICS = "ImageNet, then Kinetics-400"

@@ -87,6 +87,9 @@ def import_files(
     part = _check_set(files, forms)
     fields = _fields(files, forms)
     config_type, network_type = SYSTEMS[forms[0].system]
+    if not part:
+        with torch.device("meta"):
+            _check_whole(files, forms, network_type(config_type()))
     told = dict(PARTS[part].alone) if part else {"outputs": (output or OUTPUTS[0],)}
     try:
         config = config_type.from_dict({**config_type().to_dict(), **told, **fields})
@@ -95,7 +98,6 @@ def import_files(
         raise CheckpointError(f"the shapes in {names} describe no network: {error.found}") from None
     with torch.device("meta"):
         network = network_type(config)
-    _check_whole(files, forms, network, part)
     state, sources = _translate(files, forms, network)
     module = network.get_submodule(PARTS[part].path) if part else network
     prefix = f"{PARTS[part].path}." if part else ""
@@ -154,10 +156,8 @@ def _fields(files: Sequence[SourceFile], forms: Sequence[Form]) -> dict[str, obj
     return fields
 
 
-def _check_whole(files: Sequence[SourceFile], forms: Sequence[Form], network: Network, part: str | None) -> None:
-    """Several parts must leave nothing of the network open."""
-    if part:
-        return
+def _check_whole(files: Sequence[SourceFile], forms: Sequence[Form], network: Network) -> None:
+    """The files must leave nothing of a network open; names decide, so one of any widths serves to tell."""
     open_names = [n for n in network.state_dict() if not any(n.startswith(form.path) for form in forms)]
     if open_names:
         given = {form.part for form in forms}

@@ -66,15 +66,15 @@ PAPER = Sizes()
 NARROW = Sizes(
     stem=(4, 5, 6),
     mixed=(
-        (3, 2, 4, 2, 3, 2),
-        (4, 3, 4, 2, 3, 3),
-        (3, 4, 5, 2, 3, 4),
-        (5, 3, 4, 3, 4, 2),
-        (3, 4, 4, 2, 3, 3),
-        (4, 3, 5, 2, 2, 3),
-        (5, 4, 6, 3, 4, 4),
-        (5, 4, 6, 3, 4, 3),
-        (6, 5, 7, 3, 4, 3),
+        (3, 4, 5, 6, 3, 4),
+        (4, 5, 4, 6, 3, 3),
+        (3, 6, 5, 4, 3, 5),
+        (5, 4, 6, 5, 4, 3),
+        (3, 5, 4, 6, 5, 3),
+        (4, 6, 5, 4, 3, 5),
+        (5, 4, 6, 5, 4, 3),
+        (5, 6, 4, 7, 4, 3),
+        (6, 5, 7, 4, 4, 3),
     ),
     channels=(4, 5, 6, 8, 20),
     hidden=(12, 7),
@@ -104,7 +104,7 @@ class _Writer:
 
     def norm(self, name: str, width: int) -> None:
         self.uniform(f"{name}.weight", width, 0.7, 1.4)
-        self.normal(f"{name}.bias", width, scale=0.2)
+        self.uniform(f"{name}.bias", width, 0.2, 1.2)  # above 0, or ReLUs close the narrow branches
         self.normal(f"{name}.running_mean", width, scale=0.2)
         self.uniform(f"{name}.running_var", width, 0.5, 2.0)
         if self._counters:
