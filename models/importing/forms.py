@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..parts import PARTS
 
-__all__ = ["Dead", "Form", "Refused", "Tensors", "renamed", "size"]
+__all__ = ["Dead", "Form", "Refused", "Tensors", "count", "most_say", "renamed", "size"]
 
 Tensors = Mapping[str, Tensor]
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import math
 
+from ..rcma_config import RcmaConfig
+from ..sizes import paper_config
 from .forms import Dead, Form, Tensors, count, most_say, renamed, size
 
 __all__ = ["RCMA_FORMS"]
+
+PAPER, PAPER_HEAD = paper_config("rcma-v1"), paper_config("rjcma-head")
 
 # Ours → theirs, relative to the backbone.
 IR50 = {
@@ -25,41 +29,41 @@ NUMBERS = {"video": 1, "audio": 2, "text": 3}
 # Named by the modalities that they join (v)ideo, (a)udio, (t)ext; each serves the one that is left.
 JOINTS = {"video": "at", "audio": "tv", "text": "va"}
 
-CONVOLUTIONS, CHANNELS = (0, 3, 6, 8, 11, 13), (64, 128, 256, 256, 512, 512)
-DOCUMENTED_CROP_PX, DOCUMENTED_RESIZE_PX, DOCUMENTED_SIDE = 40, 48, 5
+CONVOLUTIONS = (0, 3, 6, 8, 11, 13)
+ENTRIES = ("weight", "bias")
 
 
 def ir50_fields(tensors: Tensors, prefix: str = "") -> dict[str, object]:
-    stem = f"{prefix}backbone.input_layer"
-    before = most_say(tensors, [(f"{stem}.0.weight", 0), *_norm(f"{stem}.1"), (f"{stem}.2.weight", 0)], 64)
+    stem, body, output = (f"{prefix}backbone.{name}" for name in ("input_layer", "body", "output_layer"))
+    axes = [(f"{stem}.0.weight", 0), *_norm(f"{stem}.1"), (f"{stem}.2.weight", 0)]
+    width = most_say(tensors, axes, PAPER.ir_widths[0])
     # A stage is a run of units of one width; the first of each but the first halves the picture.
     units: list[int] = []
     widths: list[int] = []
-    for index in range(count(tensors, f"{prefix}backbone.body")):
-        unit = f"{prefix}backbone.body.{index}.res_layer"
-        inside = [(f"{unit}.{layer}.weight", 0) for layer in (1, 2, 3)]
-        before = most_say(tensors, [*inside, *_norm(f"{unit}.4")], before)
-        if not widths or before != widths[-1]:
-            widths.append(before)
+    for index in range(count(tensors, body)):
+        layers = [(f"{body}.{index}.res_layer.{layer}.weight", 0) for layer in (1, 2, 3)]
+        width = most_say(tensors, [*layers, *_norm(f"{body}.{index}.res_layer.4")], width)
+        if not widths or width != widths[-1]:
+            widths.append(width)
             units.append(0)
         units[-1] += 1
-    linear = f"{prefix}backbone.output_layer.3"
-    flat, last = size(tensors, f"{linear}.weight", 1, 0), widths[-1] if widths else 512
-    side = math.isqrt(flat // last) or DOCUMENTED_SIDE
-    crop_px = side * 2 ** max(0, len(units) - 1)
-    features = [(f"{linear}.weight", 0), (f"{linear}.bias", 0), *_norm(f"{prefix}backbone.output_layer.4")]
+    units, widths = units or list(PAPER.ir_units), widths or list(PAPER.ir_widths)
+    halved = 2 ** (len(units) - 1)
+    side = math.isqrt(size(tensors, f"{output}.3.weight", 1, 0) // widths[-1])
+    crop_px = side * halved or PAPER.crop_px
+    features = [(f"{output}.3.weight", 0), (f"{output}.3.bias", 0), *_norm(f"{output}.4")]
     return {
         "crop_px": crop_px,
-        "resize_px": round(crop_px * DOCUMENTED_RESIZE_PX / DOCUMENTED_CROP_PX),
-        "ir_units": tuple(units) or (3, 4, 14, 3),
-        "ir_widths": tuple(widths) or (64, 128, 256, 512),
-        "video_dim": most_say(tensors, features, 512),
+        "resize_px": round(crop_px * PAPER.resize_px / PAPER.crop_px),
+        "ir_units": tuple(units),
+        "ir_widths": tuple(widths),
+        "video_dim": most_say(tensors, features, PAPER.video_dim),
     }
 
 
 def vggish_fields(tensors: Tensors, prefix: str = "") -> dict[str, object]:
     channels = []
-    for index, after, documented in zip(CONVOLUTIONS, (*CONVOLUTIONS[1:], None), CHANNELS, strict=True):
+    for index, after, documented in zip(CONVOLUTIONS, (*CONVOLUTIONS[1:], None), PAPER.vggish_channels, strict=True):
         layer = f"{prefix}features.{index}"
         axes = [(f"{layer}.weight", 0), (f"{layer}.bias", 0), (f"{prefix}features.{after}.weight", 1)]
         channels.append(most_say(tensors, axes, documented))
@@ -68,57 +72,60 @@ def vggish_fields(tensors: Tensors, prefix: str = "") -> dict[str, object]:
     hidden += [(f"{second}.bias", 0), (f"{third}.weight", 1)]
     return {
         "vggish_channels": tuple(channels),
-        "vggish_hidden": most_say(tensors, hidden, 4096),
-        "audio_dim": most_say(tensors, [(f"{third}.weight", 0), (f"{third}.bias", 0)], 128),
+        "vggish_hidden": most_say(tensors, hidden, PAPER.vggish_hidden),
+        "audio_dim": most_say(tensors, [(f"{third}.weight", 0), (f"{third}.bias", 0)], PAPER.audio_dim),
     }
 
 
-def fusion_fields(tensors: Tensors) -> dict[str, object]:
+def fusion_fields(tensors: Tensors, documented: RcmaConfig) -> dict[str, object]:
     fields: dict[str, object] = {}
     for ours, theirs in MODALITIES.items():
         widths: list[int] = []
         for index in range(count(tensors, f"temporal.{theirs}.network")):
             block = f"temporal.{theirs}.network.{index}"
             axes = [(f"{block}.conv{n}.{entry}", 0) for n in (1, 2) for entry in ("bias", "weight_g", "weight_v")]
-            widths.append(most_say(tensors, axes, widths[-1] if widths else 512))
-        fields[f"{ours}_tcn"] = tuple(widths) or (512,) * 4
+            widths.append(most_say(tensors, axes, widths[-1] if widths else documented.tcn_widths[ours][0]))
+        fields[f"{ours}_tcn"] = tuple(widths) or documented.tcn_widths[ours]
     layers = count(tensors, "coattn.dcn_layers")
     dense = [f"coattn.dcn_layers.{layer}.dense_coattn" for layer in range(layers)]
-    keys = [f"{name}.key{number}_linear" for name in dense for number in NUMBERS.values()]
-    words = "temporal.bert.network.0"
+    keys = [(f"{name}.key{number}_linear.{entry}", 0) for name in dense for number in (1, 2, 3) for entry in ENTRIES]
     first = [
         f"temporal.{theirs}.network.0.conv{number}.weight_v" for theirs in MODALITIES.values() for number in (1, 2)
     ]
+    words = [("temporal.bert.network.0.conv1.weight_v", 1), ("temporal.bert.network.0.downsample.weight", 1)]
     return fields | {
-        "text_dim": most_say(tensors, [(f"{words}.conv1.weight_v", 1), (f"{words}.downsample.weight", 1)], 768),
-        "tcn_kernel": most_say(tensors, [(name, 2) for name in first], 5),
-        "window_steps": most_say(tensors, [(f"{key}.{entry}", 0) for key in keys for entry in ("weight", "bias")], 300),
-        "attention_layers": max(1, layers),
+        "text_dim": most_say(tensors, words, documented.text_dim),
+        "tcn_kernel": most_say(tensors, [(name, 2) for name in first], documented.tcn_kernel),
+        "window_steps": most_say(tensors, keys, documented.window_steps),
+        "attention_layers": layers or documented.layers,
+        "attention": documented.attention,
+        "head": documented.head,
     }
 
 
 def _norm(name: str) -> list[tuple[str, int]]:
-    return [(f"{name}.{entry}", 0) for entry in ("weight", "bias", "running_mean", "running_var")]
+    return [(f"{name}.{entry}", 0) for entry in (*ENTRIES, "running_mean", "running_var")]
 
 
-def whole_fields(tensors: Tensors) -> dict[str, object]:
-    window = fusion_fields(tensors)
-    hop = min(25, int(str(window["window_steps"])))
+def whole_fields(tensors: Tensors, documented: RcmaConfig) -> dict[str, object]:
+    fusion = fusion_fields(tensors, documented)
+    hop = min(documented.default_hop_steps, int(str(fusion["window_steps"])))
     return (
         ir50_fields(tensors, "spatial.visual.")
         | vggish_fields(tensors, "spatial.audio.backbone.")
-        | window
+        | fusion
         | {"default_hop_steps": hop}
     )
 
 
 def v1_fields(tensors: Tensors) -> dict[str, object]:
-    return whole_fields(tensors) | {"attention": "others-projected", "head": "linear"}
+    return whole_fields(tensors, PAPER)
 
 
 def head_fields(tensors: Tensors) -> dict[str, object]:
     axes = [("regressor1.weight", 0), ("regressor1.bias", 0), *_norm("bn1"), ("regressor2.weight", 1)]
-    return whole_fields(tensors) | {"attention": "all-raw", "head": "mlp", "head_hidden": most_say(tensors, axes, 256)}
+    hidden = most_say(tensors, axes, PAPER_HEAD.head_hidden)
+    return whole_fields(tensors, PAPER_HEAD) | {"head_hidden": hidden}
 
 
 def _whole_names(head: dict[str, str]) -> dict[str, str]:
