@@ -77,9 +77,9 @@ def print_results(results: BenchResults, console: Console, percentiles: Sequence
         )
     if results.stages:
         _print_stages(results, console, percentiles)
-    for model, works in _works(results.stages).items():
-        told = ", ".join(f"{stage} {work.macs / 1e9:.3f}" for stage, work in works.items())
-        console.print(f"GMAC a row, {model}: {told}")
+    for model, stages in _by_model(results.stages).items():
+        told = ", ".join(f"{name} {_gmac(stage.work)}({stage.row})" for name, stage in stages.items())
+        console.print(f"a row of {model} is: {told}", soft_wrap=True)
     for model, cost in results.session_ms_per_step.items():
         console.print(f"session and alignment of {model} without engines: {cost:.3f} ms a step")
     if results.pipelines:
@@ -110,12 +110,15 @@ def _print_stages(results: BenchResults, console: Console, percentiles: Sequence
     console.print(table)
 
 
-def _works(stages: Sequence[StageResult]) -> dict[str, dict[str, Work]]:
-    works: dict[str, dict[str, Work]] = {}
-    for result in stages:
-        if result.work is not None:
-            works.setdefault(result.model, {})[result.stage] = result.work
-    return works
+def _by_model(results: Sequence[StageResult]) -> dict[str, dict[str, StageResult]]:
+    models: dict[str, dict[str, StageResult]] = {}
+    for result in results:
+        models.setdefault(result.model, {})[result.stage] = result
+    return models
+
+
+def _gmac(work: Work | None) -> str:
+    return "" if work is None else f"{work.macs / 1e9:.3f} GMAC "
 
 
 def _print_pipelines(pipelines: Sequence[PipelineResult], console: Console) -> None:
@@ -124,13 +127,14 @@ def _print_pipelines(pipelines: Sequence[PipelineResult], console: Console) -> N
     table = Table(title="a whole file, median of repeats", title_justify="left", box=None, pad_edge=False)
     for name in ("model", "precision"):
         table.add_column(name)
-    for name in ("batch", "engines s", "session s", "pipeline s", "over engines", "× real time"):
+    for name in ("batch", "hop", "engines s", "session s", "pipeline s", "over engines", "× real time"):
         table.add_column(name, justify="right")
     for result in pipelines:
         table.add_row(
             result.model,
             result.precision,
             str(result.batch),
+            str(result.hop_steps),
             *(f"{sorted(s)[len(s) // 2]:.2f}" for s in (result.bare, result.session, result.pipeline)),
             f"{result.ratio:.3f}",
             f"{result.times_real_time(result.pipeline):.2f}",

@@ -8,6 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
+from affectrt.bundle.contract import AudioModality, Contract
 from affectrt.bundle.manifest import Precision
 from affectrt.bundle.store import Bundle
 from affectrt.runtime.engines import Array, open_engine
@@ -16,7 +17,7 @@ from .macs import count_macs
 from .peak import Peak
 from .timing import Timing, measure
 
-__all__ = ["StageResult", "Work", "stage_feeds", "time_stage"]
+__all__ = ["StageResult", "Work", "row_of", "stage_feeds", "time_stage"]
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,17 @@ class Work:
 
 @dataclass(frozen=True)
 class StageResult:
-    """`precision` was asked for, `ran` is what the bundle's plan made of it. `peak`: MAC/s, if it was measured."""
+    """`precision` was asked for, `ran` is what the bundle's plan made of it. `peak`: MAC/s, if it was measured.
+
+    `row`: what one row of this stage is, in words; a rate of rows is a rate of these.
+    """
 
     model: str
     stage: str
     precision: str
     ran: str
     timing: Timing
+    row: str
     work: Work | None = None
     peak: float | None = None
 
@@ -62,12 +67,24 @@ class StageResult:
             "stage": self.stage,
             "precision": self.precision,
             "ran": self.ran,
+            "row": self.row,
             **self.timing.as_record(),
             "macs_per_row": None if self.work is None else self.work.macs,
             "weights": None if self.work is None else self.work.weights,
             "gmac_per_s": None if speed is None else speed / 1e9,
             "share_of_peak": self.share_of_peak,
         }
+
+
+def row_of(contract: Contract, stage: str) -> str:
+    """What one row of a stage is, in words."""
+    modality = contract.encoder_stages.get(stage)
+    if modality is None:
+        return f"window of {contract.fusion.window_steps} steps"
+    if isinstance(modality, AudioModality):
+        return f"{modality.span_samples / modality.sample_rate_hz:g} s of sound"
+    side = f"{modality.crop_px}×{modality.crop_px}"
+    return f"picture of {side}" if modality.span_frames == 1 else f"clip of {modality.span_frames} pictures of {side}"
 
 
 def stage_feeds(bundle: Bundle, stage: str, batch: int, *, seed: int = 0) -> Mapping[str, Array]:
@@ -111,6 +128,5 @@ def time_stage(
             clock=clock,
         )
     work = None if peak is None else Work.of(bundle, stage)
-    return StageResult(
-        bundle.manifest.name, stage, precision, ran, timing, work, None if peak is None else peak.of(ran)
-    )
+    row, limit = row_of(bundle.contract, stage), None if peak is None else peak.of(ran)
+    return StageResult(bundle.manifest.name, stage, precision, ran, timing, row, work, limit)

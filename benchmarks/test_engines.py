@@ -8,7 +8,7 @@ import numpy as np
 
 from affectrt.benchmarks.peak import Peak
 from affectrt.benchmarks.results import BenchResults
-from affectrt.benchmarks.stages import StageResult, Work, stage_feeds
+from affectrt.benchmarks.stages import StageResult, Work, row_of, stage_feeds
 from affectrt.benchmarks.timing import Timing
 from affectrt.bundle.manifest import Precision
 from affectrt.bundle.store import Bundle
@@ -32,7 +32,7 @@ def test_stage(
     with open_engine(bundle, stage, precision, threads=threads) as engine:
         outputs = benchmark(engine.infer, feeds)
     timing = Timing(tuple(benchmark.stats.stats.data), batch)
-    result = StageResult(model, stage, precision, ran, timing, work, peak.of(ran))
+    result = StageResult(model, stage, precision, ran, timing, row_of(bundle.contract, stage), work, peak.of(ran))
     results.stages.append(result)
     benchmark.extra_info.update(result.as_record())
     assert np.isfinite(outputs[bundle.contract.stage_output(stage).name]).all()

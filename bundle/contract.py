@@ -28,6 +28,8 @@ __all__ = [
 ModalityName = Literal["video", "audio", "text"]
 DType = Literal["uint8", "int64", "float16", "float32"]
 
+_BYTES: dict[DType, int] = {"uint8": 1, "int64": 8, "float16": 2, "float32": 4}
+
 StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Dim = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -44,6 +46,11 @@ class TensorInfo(Record):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
     dtype: DType
     shape: tuple[Dim, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one row."""
+        return math.prod(self.shape) * _BYTES[self.dtype]
 
 
 class VideoModality(Record):

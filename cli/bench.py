@@ -23,7 +23,7 @@ def bench(
     bundle: Annotated[
         Path | None,
         typer.Argument(
-            help="A bundle directory, NAME.affect. Without one: the whole suite on the demo's and the paper's size.",
+            help="A bundle directory, NAME.affect. Without one: the whole suite on the demos' and the papers' size.",
             show_default=False,
         ),
     ] = None,
@@ -53,7 +53,7 @@ def bench(
     """Latency and throughput on this machine.
 
     Each stage is timed alone; with --source the whole pipeline is timed against the bare engines, in turn. Without a
-    bundle the pytest-benchmark suites run on bundles of the demo's and the papers' size, made for the purpose.
+    bundle the pytest-benchmark suites run on bundles of the demos' and the papers' size, made for the purpose.
     """
     percentiles = _numbers(percentile, "--percentile", 0, 100)
     batches = [int(size) for size in _numbers(batch, "--batch", 1, 4096)]

@@ -1,4 +1,4 @@
-"""Bundles for the benchmark suites, of the demo's and the papers' size: random weights cost what real ones do."""
+"""Bundles for the benchmark suites, of the demos' and the papers' size: random weights cost what real ones do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from affectrt.models.rcma_config import RcmaConfig
+    from affectrt.bundle import Contract
+    from affectrt.models.configuration import Config
 
 __all__ = ["BenchMedia", "prepare_bundles"]
 
@@ -21,6 +22,8 @@ CLIP_SECONDS = 12.0
 CALIBRATION_SECONDS = 4.0
 CALIBRATION_WINDOWS = 32
 PARITY_ROWS = 4
+# A clip of the papers' size takes as long to calibrate on as a hundred pictures, and speed does not depend on ranges.
+FEW_WINDOWS, LARGE_BYTES = 6, 1 << 20
 SEED = 0
 # A change in any of these rooms may change a graph, and so what is measured.
 ROOMS = ("models", "export", "calibration", "bundle")
@@ -38,12 +41,17 @@ def prepare_bundles(cache: Path) -> BenchMedia:
     """Make what is missing under `cache`, in a folder named after the code that made it; minutes the first time."""
     from rich.console import Console
 
-    from affectrt.models.sizes import demo_config, paper_config
+    from affectrt.models.sizes import cav_demo_config, cav_paper_config, demo_config, paper_config
 
     folder = cache / _code_hash()
     folder.mkdir(parents=True, exist_ok=True)
     both = ("valence", "arousal")
-    sizes = {"demo": demo_config(), "paper": paper_config(modalities=("video", "audio"), outputs=both)}
+    sizes: dict[str, Config] = {
+        "rcma-demo": demo_config(),
+        "rcma-paper": paper_config(modalities=("video", "audio"), outputs=both),
+        "cav-demo": cav_demo_config(),
+        "cav-paper": cav_paper_config(outputs=both),
+    }
     media = folder / "clip.mp4"
     bundles = {name: folder / f"{name}.affect" for name in sizes}
     console = Console(stderr=True)
@@ -52,35 +60,41 @@ def prepare_bundles(cache: Path) -> BenchMedia:
             _draw(media, SEED, CLIP_SECONDS)
         for name, config in sizes.items():
             if not bundles[name].exists():
-                status.update(f"making a bundle of the {name}'s size")
+                status.update(f"making a bundle, {name}")
                 _make_bundle(name, config, bundles[name])
     return BenchMedia(bundles, media)
 
 
-def _make_bundle(name: str, config: RcmaConfig, path: Path) -> None:
-    """Export and calibrate a network with random weights; the bundle appears when it is whole."""
+def _make_bundle(name: str, config: Config, path: Path) -> None:
+    """Export and calibrate the network of any configuration with random weights; it appears when it is whole."""
     import torch
 
     from affectrt.calibration import calibrate_bundle
     from affectrt.export import export_bundle
     from affectrt.models.checkpoint import load_checkpoint, save_checkpoint
-    from affectrt.models.rcma import Rcma
+    from affectrt.models.systems import SYSTEMS
     from affectrt.training.recordings import record_spans
 
+    network = next(network for kind, network in SYSTEMS.values() if isinstance(config, kind))
     work = path.with_name(f".{path.name}.{os.getpid()}")
     work.mkdir()
     try:
         torch.manual_seed(SEED)
-        save_checkpoint(Rcma(config).eval(), work / "random.safetensors", _provenance(name))
+        save_checkpoint(network(config).eval(), work / "random.safetensors", _provenance(name))
         loaded = load_checkpoint(work / "random.safetensors")
         _draw(work / "calibration.mp4", SEED + 1, CALIBRATION_SECONDS)
         media = [work / "calibration.mp4"]
         recordings = record_spans(loaded.model, media, per_stage=PARITY_ROWS, seed=SEED)
         made = export_bundle(loaded, work / path.name, recordings=recordings, name=name)
-        calibrate_bundle(made.path, media, windows=CALIBRATION_WINDOWS, seed=SEED)
+        calibrate_bundle(made.path, media, windows=_windows(made.contract), seed=SEED)
         made.path.rename(path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _windows(contract: Contract) -> int:
+    largest = max(tensor.nbytes for stage in contract.encoder_stages for tensor in contract.stage_inputs(stage))
+    return CALIBRATION_WINDOWS if largest < LARGE_BYTES else FEW_WINDOWS
 
 
 def _draw(path: Path, seed: int, seconds: float) -> None:

@@ -20,9 +20,7 @@ MAX_BYTES = 128 << 20
 
 def rows_within(contract: Contract, stage: str, rows: int) -> int:
     """`rows`, or as many inputs of this stage as fit into 128 MiB, at least one."""
-    row_bytes = sum(
-        int(np.prod(tensor.shape)) * np.dtype(tensor.dtype).itemsize for tensor in contract.stage_inputs(stage)
-    )
+    row_bytes = sum(tensor.nbytes for tensor in contract.stage_inputs(stage))
     return max(1, min(rows, MAX_BYTES // row_bytes))
 
 

@@ -45,7 +45,7 @@ class Scheduler:
         for index, request in enumerate(requests):
             by_stage[request.stage].append(index)
         for stage, indices in by_stage.items():
-            size = batch_rows(requests[indices[0]], self.max_batch)
+            size = batch_rows(requests[indices[0]].nbytes, self.max_batch)
             for start in range(0, len(indices), size):
                 chunk = indices[start : start + size]
                 for index, row in zip(chunk, self._run(stage, [requests[i] for i in chunk]), strict=True):
@@ -62,9 +62,9 @@ class Scheduler:
         return rows
 
 
-def batch_rows(request: Request, max_batch: int) -> int:
-    """How many requests like this one make a call: `max_batch`, or fewer of large inputs."""
-    return max(1, min(max_batch, _BATCH_BYTES // max(1, request.nbytes)))
+def batch_rows(row_bytes: int, max_batch: int) -> int:
+    """How many rows of so large inputs make a call: `max_batch`, or fewer of large ones."""
+    return max(1, min(max_batch, _BATCH_BYTES // max(1, row_bytes)))
 
 
 def stacked(requests: Sequence[Request]) -> dict[str, Array]:
@@ -85,7 +85,7 @@ def full_batches(pending: Sequence[Request], contract: Contract, max_batch: int)
         stage = request.stage
         if stage in encoders:
             if stage not in room:
-                size = batch_rows(request, max_batch)
+                size = batch_rows(request.nbytes, max_batch)
                 room[stage] = waiting[stage] // size * size
             room[stage] -= 1
             if room[stage] < 0:

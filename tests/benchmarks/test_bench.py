@@ -77,7 +77,17 @@ def test_pipeline_is_compared_repeat_by_repeat(bundle: Bundle, clip: Path) -> No
 def test_ratio_compares_neighbours_in_time() -> None:
     """A machine that slows down to a third between repeats changes no ratio."""
     result = PipelineResult(
-        "m", "int8", 8, 12.0, 300, bare=(1.0, 3.0, 1.0), session=(1.0, 3.0, 1.0), pipeline=(1.1, 3.3, 1.1), parts={}
+        "m",
+        "int8",
+        8,
+        10,
+        12.0,
+        300,
+        300,
+        bare=(1.0, 3.0, 1.0),
+        session=(1.0, 3.0, 1.0),
+        pipeline=(1.1, 3.3, 1.1),
+        parts={},
     )
     assert result.ratio == pytest.approx(1.1)
     assert result.times_real_time(result.pipeline) == pytest.approx(12 / 1.1)
@@ -105,10 +115,12 @@ def test_stage_is_held_to_the_peak_of_what_ran(bundle: Bundle) -> None:
 def results() -> BenchResults:
     timing = Timing((0.010, 0.011, 0.030), rows=8)
     stages = [
-        StageResult("paper", "video", "int8", "int8", timing, Work(3_000_000_000, 37_000_000), 500e9),
-        StageResult("paper", "fusion", "int8", "fp32", timing),
+        StageResult("paper", "video", "int8", "int8", timing, "picture", Work(3_000_000_000, 37_000_000), 500e9),
+        StageResult("paper", "fusion", "int8", "fp32", timing, "window of 300 steps"),
     ]
-    pipelines = [PipelineResult("paper", "int8", 8, 12.0, 300, (2.0,), (2.05,), (2.1,), {"decode": 0.1, "video": 2.0})]
+    pipelines = [
+        PipelineResult("paper", "int8", 8, 10, 12.0, 300, 300, (2.0,), (2.05,), (2.1,), {"decode": 0.1, "video": 2.0})
+    ]
     return BenchResults({"CPU": "test"}, Peak(1e11, 5e11, {}), stages, pipelines, {"paper": 0.2}, {"paper": "ab" * 32})
 
 
@@ -117,7 +129,16 @@ def test_tables_tell_share_of_peak_and_what_really_ran() -> None:
     print_results(results(), Console(file=told, width=160))
     text = told.getvalue()
     # 8 rows × 3 GMAC in 11 ms are 2182 GMAC/s, 436 % of this made-up peak.
-    for words in ("2181.8", "436 %", "int8→fp32", "paper: video 3.000", "1.050", "5.71", "INT8 500 GMAC/s"):
+    for words in (
+        "2181.8",
+        "436 %",
+        "int8→fp32",
+        "video 3.000 GMAC (picture)",
+        "fusion (window of 300",
+        "1.050",
+        "5.71",
+        "INT8 500 GMAC/s",
+    ):
         assert words in text
 
 
