@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from affectrt.bundle import Bundle, Interval
+    from affectrt.bundle import Bundle, Contract, Interval
 
 __all__ = ["inspect"]
 
@@ -70,10 +70,10 @@ def _contract(bundle: Bundle) -> Iterator[tuple[str, ...]]:
     yield "clock", f"{contract.step_hz:g} steps a second"
     if contract.video is not None:
         video = contract.video
-        frames = "1 frame" if video.span_frames == 1 else f"{video.span_frames} frames"
+        span = "1 frame" if video.span_frames == 1 else f"clip of {video.span_frames} frames"
         yield (
             "video",
-            f"{frames} of {video.crop_px} px (from {video.resize_px} px) → {video.feature_dim} features, "
+            f"{span} of {video.crop_px} px (from {video.resize_px} px) → {video.feature_dim} features, "
             f"held up to {video.max_hold_s:g} s",
         )
     if contract.audio is not None:
@@ -86,17 +86,32 @@ def _contract(bundle: Bundle) -> Iterator[tuple[str, ...]]:
         )
     if contract.text is not None:
         yield "text", f"{contract.text.feature_dim} features a word"
-    every = "" if fusion.stride_steps == 1 else f", {fusion.stride_steps} apart"
+    seconds = f" ({fusion.span_steps / contract.step_hz:g} s)"
+    reach = seconds if fusion.stride_steps == 1 else f", {fusion.stride_steps} apart"
     yield (
         "fusion",
-        f"{fusion.window_steps} steps{every} ({fusion.span_steps / contract.step_hz:g} s), "
-        f"every {fusion.default_hop_steps} steps, {fusion.output.replace('_', ' ')}; "
-        f"warm after {fusion.warm_up_steps / contract.step_hz:g} s",
+        f"on windows of {fusion.window_steps} steps{reach}, every {fusion.default_hop_steps} steps "
+        f"({fusion.default_hop_steps / contract.step_hz:g} s)",
     )
+    yield "estimates", "; ".join(_estimates(contract))
     yield (
         "outputs",
         ", ".join(f"{o.name} in [{o.low:g}, {o.high:g}], neutral {o.neutral:g}" for o in contract.outputs),
     )
+
+
+def _estimates(contract: Contract) -> Iterator[str]:
+    """When there is one, what it speaks of, and what a young stream gets."""
+    fusion, described = contract.fusion, contract.described_steps
+    if fusion.output == "per_step":
+        yield "one a step, of that step"
+    elif described == 1:
+        yield "one a window, of its newest step"
+    else:
+        yield f"one a window, the mean over the {described} steps ({described / contract.step_hz:g} s) up to its newest"
+    if fusion.short_window == "repeat_first":
+        yield "a young stream repeats its first features"
+    yield f"warm after {fusion.warm_up_steps / contract.step_hz:g} s"
 
 
 def _graphs(bundle: Bundle) -> Rows:

@@ -42,7 +42,9 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the engines.", show_default="all cores")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Largest batch that an encoder is given.")] = 8,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Largest batch; large inputs, such as clips, come in smaller ones.")
+    ] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace sinks that exist already.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary, only warnings.")] = False,
 ) -> None:
@@ -128,6 +130,12 @@ def _tell(report: RunReport, *, quiet: bool) -> None:
         print(f"affectrt: warning: {text}", file=sys.stderr)
     if report.stopped_by == "reader gone":
         return
+    if report.estimates == 0 and report.stopped_by is None and report.media_s < report.hop_s:
+        print(
+            f"affectrt: warning: {report.source} has no estimate: it ends before the first, which takes "
+            f"{report.hop_s:g} s of media; a smaller --hop gives one sooner",
+            file=sys.stderr,
+        )
     if report.stopped_by is not None:
         print(
             f"affectrt: stopped by {report.stopped_by} at {report.media_s:.1f} s; what was written is whole",

@@ -57,12 +57,14 @@ class RunReport:
 
     `media_s` is the media time reached. `seconds` is wall clock by stage: "open", "decode" (waiting for the source),
     "align" (session), each stage of the contract, "sink". `rows` and `calls` count what the engines computed.
-    `stopped_by` is None when the source ended by itself.
+    `hop_s`: media time between two runs of the fusion, and before the first. `stopped_by` is None when the source ended
+    by itself.
     """
 
     source: str
     estimates: int
     media_s: float
+    hop_s: float
     wall_s: float
     seconds: Mapping[str, float]
     rows: Mapping[str, int]
@@ -130,6 +132,7 @@ def run_bundle(
             source=source.name,
             estimates=writer.count,
             media_s=drive.media_s,
+            hop_s=session.hop_steps / opened.contract.step_hz,
             wall_s=perf_counter() - began,
             seconds={**drive.seconds, **scheduler.seconds, "sink": writer.seconds},
             rows=dict(scheduler.rows),

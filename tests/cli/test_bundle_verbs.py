@@ -12,6 +12,7 @@ from affectrt.bundle import Accuracy, Bundle, GraphDraft, Interval, update_bundl
 from .conftest import Ran
 
 onnx = pytest.importorskip("onnx")
+from doubles.clip_contract import clip_contract  # noqa: E402
 from doubles.tiny_bundle import OPSET, make_tiny_bundle  # noqa: E402
 
 Run = Callable[..., Ran]
@@ -68,6 +69,27 @@ def test_inspect_tells_what_the_manifest_holds(bundle: Bundle, run: Run) -> None
         "two clips, 2 videos",
     ):
         assert word in ran.out
+
+
+def test_inspect_tells_in_words_what_an_estimate_of_a_window_of_clips_is(bundle: Bundle, run: Run) -> None:
+    clips = make_tiny_bundle(bundle.path.with_name("clips.affect"), contract=clip_contract(video_dim=3))
+    told = " ".join(run("inspect", clips.path).out.split())
+    for words in (
+        "clip of 4 frames of 8 px (from 12 px) → 3 features",
+        "0.16 s at 16000 Hz, up to the step → 2 features",
+        "on windows of 3 steps, 4 apart, every 4 steps (0.16 s)",
+        "one a window, the mean over the 12 steps (0.48 s) up to its newest",
+        "a young stream repeats its first features",
+    ):
+        assert words in told
+    told = " ".join(run("inspect", bundle.path).out.split())
+    assert "on windows of 10 steps (0.4 s), every 5 steps (0.2 s)" in told and "one a step, of that step" in told
+
+
+def test_verify_and_build_take_clips_like_anything_else(tmp_path: Path, run: Run) -> None:
+    clips = make_tiny_bundle(tmp_path / "clips.affect", contract=clip_contract(video_dim=3))
+    assert "runs        graphs/video.fp32.onnx" in run("verify", clips.path).out
+    assert "video" in run("build", clips.path).out
 
 
 def test_inspect_says_so_when_accuracy_was_not_measured(bundle: Bundle, run: Run) -> None:

@@ -78,14 +78,17 @@ def make_tiny_bundle(
     step_hz: float = 25.0,
     window_steps: int = 10,
     hop_steps: int = 5,
+    contract: Contract | None = None,
     overwrite: bool = False,
 ) -> Bundle:
-    """Write the bundle to `path` (NAME.affect) and open it."""
-    contract = tiny_contract(video=video, audio=audio, step_hz=step_hz, window_steps=window_steps, hop_steps=hop_steps)
+    """Write the bundle to `path` (NAME.affect) and open it; of any `contract` with 3 video and 2 audio features."""
+    contract = contract or tiny_contract(
+        video=video, audio=audio, step_hz=step_hz, window_steps=window_steps, hop_steps=hop_steps
+    )
     graphs = {"fusion": _fusion_graph(contract)}
-    if video:
+    if contract.video is not None:
         graphs["video"] = _video_graph(contract)
-    if audio:
+    if contract.audio is not None:
         graphs["audio"] = _audio_graph(contract)
     draft = BundleDraft(
         name="tiny",
@@ -114,7 +117,7 @@ def _video_graph(contract: Contract) -> onnx.ModelProto:
         helper.make_node("Mul", ["colour", "scale"], ["features"]),
     ]
     constants = {
-        "plane": np.array([1, 2], np.int64),
+        "plane": np.arange(1, len(video.input.shape), dtype=np.int64),
         "scale": np.array(1 / 255, np.float32),
     }
     return _model("video", nodes, constants, {"frames": (TensorProto.UINT8, video.input.shape)}, "features", (3,))
@@ -136,7 +139,7 @@ def _audio_graph(contract: Contract) -> onnx.ModelProto:
 
 
 def _fusion_graph(contract: Contract) -> onnx.ModelProto:
-    """tanh(Σ features · weights + bias), step by step."""
+    """tanh(Σ features · weights + bias), step by step, or of their mean over the window."""
     weights = {
         "video": np.array([[1.0, 0.0], [0.5, 0.0], [0.25, 0.1]], np.float32),
         "audio": np.array([[0.0, 2.0], [0.0, 0.5]], np.float32),
@@ -149,8 +152,12 @@ def _fusion_graph(contract: Contract) -> onnx.ModelProto:
         nodes.append(helper.make_node("MatMul", [name, f"{name}_weights"], [f"{name}_part"]))
         nodes.append(helper.make_node("Add", [f"{name}_part", total], [f"{name}_total"]))
         total = f"{name}_total"
+    if contract.fusion.output == "per_window":
+        constants["time"] = np.array([1], np.int64)
+        nodes.append(helper.make_node("ReduceMean", [total, "time"], ["mean"], keepdims=0))
+        total = "mean"
     nodes.append(helper.make_node("Tanh", [total], ["estimates"]))
-    return _model("fusion", nodes, constants, inputs, "estimates", (steps, 2))
+    return _model("fusion", nodes, constants, inputs, "estimates", contract.stage_output("fusion").shape)
 
 
 def _model(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from doubles.clip_contract import clip_contract
 from doubles.media import cut, flash_and_beep, write_media
 from doubles.tiny_bundle import make_tiny_bundle
 
@@ -45,6 +46,17 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(60):
             file.writeframes(noise)
     return path
+
+
+def test_media_shorter_than_a_hop_has_no_estimate_and_that_is_told(clip: Path, said: Said, tmp_path: Path) -> None:
+    contract = clip_contract(span_frames=64, stride_steps=64, hop_steps=128, video_dim=3)
+    waits = make_tiny_bundle(tmp_path / "clips.affect", contract=contract)
+    out = tmp_path / "out.jsonl"
+    code, _, err = said(waits.path, clip, out)
+    assert code == 0 and steps_in(out) == []
+    assert "has no estimate: it ends before the first, which takes 5.12 s of media; a smaller --hop" in err
+    code, _, err = said(waits.path, clip, tmp_path / "sooner.jsonl", "--hop", "32")
+    assert code == 0 and len(steps_in(tmp_path / "sooner.jsonl")) == 3 and "no estimate" not in err
 
 
 class Said:

@@ -9,6 +9,7 @@ from types import TracebackType
 
 import numpy as np
 import pytest
+from doubles.clip_contract import clip_contract
 from doubles.tiny_bundle import make_tiny_bundle
 
 from affectrt.bundle.errors import MediaError
@@ -102,6 +103,18 @@ def test_batches_are_full_and_change_nothing(max_batch: int, bundle: Bundle) -> 
     np.testing.assert_allclose(got, [(e.valence, e.arousal) for e in plain.estimates], atol=1e-6)
     assert report.rows["video"] == report.rows["audio"] == 100
     assert report.calls["video"] == report.calls["audio"] == -(-100 // max_batch)
+
+
+def test_large_clips_are_computed_one_by_one_as_they_come(tmp_path: Path) -> None:
+    shape = {"span_frames": 16, "window_steps": 8, "stride_steps": 16, "hop_steps": 16}
+    contract = clip_contract(**shape, video_dim=3, resize_px=224, crop_px=224)
+    report, sink = run(make_tiny_bundle(tmp_path / "clips.affect", contract=contract), source())
+    assert [e.t_s for e in sink.estimates] == pytest.approx(np.arange(15, 100, 16) / STEP_HZ)
+    assert report.rows == {"video": 6, "audio": 6, "fusion": 6}
+    assert report.calls["video"] == 6 and report.calls["audio"] == 1, "large clips do not wait for company"
+    grey = media()[0][:, 0, 0, 0] / 255
+    first = np.tanh(1.75 * grey[:16].mean() - 0.5)
+    assert sink.estimates[0].valence == pytest.approx(first, abs=1e-5)
 
 
 def test_estimates_are_written_while_the_source_is_read(bundle: Bundle) -> None:
