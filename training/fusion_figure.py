@@ -117,7 +117,7 @@ def _draw_rows(axes: Axes, options: Sequence[Option], *, names: bool) -> None:
 
 
 def _draw_heading(axes: Axes, words: str, scale: str) -> None:
-    place = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(words, (0, 1), xytext=(0, 10), color=INK, size=12.5, **place)
     axes.annotate(scale, (0, 0), xytext=(0, -34), color=MUTED, size=11, **place)
 

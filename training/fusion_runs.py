@@ -81,7 +81,7 @@ def _result(run: Run) -> Result:
     task = FusionTask(model.fusion_modules(), contract, train, validation, run.fusion)
     epochs: list[Epoch] = []
     score = fit(task, run.fusion, (run.seed, PHASE), epoch_done=epochs.append)
-    names = [output.name for output in contract.outputs]
+    names: list[str] = [output.name for output in contract.outputs]
     ccc = dict(zip(names, streamed_ccc(task.module, contract, test), strict=True))
     session = None
     if run.checked:
