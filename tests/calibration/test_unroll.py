@@ -54,6 +54,15 @@ def test_the_stem_and_what_leaves_frames_apart_after_it_work_on_images_and_the_r
     assert pools == [2, 3, 3, 3]
 
 
+def test_a_pool_that_skips_frames_sees_clips_again() -> None:
+    model = clip_encoder(frames=12, pool_stride=2)
+    changed = unroll_clips(model)
+    pool = next(node for node in changed.graph.node if node.op_type == "MaxPool")
+    assert len(attributes_of(pool)["kernel_shape"]) == 3
+    wanted = features(model, 2)
+    np.testing.assert_allclose(features(changed, 2), wanted, atol=1e-5 * np.abs(wanted).max())
+
+
 def test_convolutions_of_four_channels_at_a_time_stay_as_they_are() -> None:
     model = clip_encoder(colours=4)
     assert convolutions(unroll_clips(model)) == convolutions(model)

@@ -32,9 +32,13 @@ def clip_encoder(
     colours: int = 3,
     kernel: int = 7,
     stride: int = 2,
+    pool_stride: int = 1,
     seed: int = 0,
 ) -> onnx.ModelProto:
-    """uint8 clips (B, frames, size, size, colours) → features (B, DIM); `kernel` and `stride` are the stem's."""
+    """uint8 clips (B, frames, size, size, colours) → features (B, DIM).
+
+    `kernel` and `stride` are the stem's, `pool_stride` that of the first pool over time, of which it sees one frame.
+    """
     writer = _ClipWriter(seed)
     writer.scope = FRONT_END
     x = writer.add("Cast", ["frames"], to=TensorProto.FLOAT)
@@ -44,8 +48,8 @@ def clip_encoder(
     writer.scope = BODY
     x = writer.unit3(x, colours, 16, (kernel,) * 3, (stride,) * 3, (frames, size, size))
     left = (-(-frames // stride), -(-size // stride), -(-size // stride))
-    x = writer.pool(x, (1, 3, 3), (1, 2, 2), left)
-    left = (left[0], -(-left[1] // 2), -(-left[2] // 2))
+    x = writer.pool(x, (1, 3, 3), (pool_stride, 2, 2), left)
+    left = (-(-left[0] // pool_stride), -(-left[1] // 2), -(-left[2] // 2))
     x = writer.unit3(x, 16, 16, (1, 1, 1), (1, 1, 1), left)
     x = writer.unit3(x, 16, 16, (3, 3, 3), (1, 1, 1), left)
     x = writer.inception(writer.inception(x, 16, left), 32, left)
