@@ -7,6 +7,7 @@ it; what passes goes to torch's own restricted reader, which knows a longer list
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import warnings
 import zipfile
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..differences import listed
 from ..errors import CheckpointError
 
 __all__ = ["value_from_legacy", "value_from_zip"]
@@ -99,8 +101,8 @@ def value_from_legacy(name: str, content: bytes) -> object:
     """What torch.save wrote before its version 1.6. Raises CheckpointError."""
     stream = io.BytesIO(content)
     calls = _calls(name, stream)
-    if LEGACY_MAGIC.to_bytes(10, "little") not in content[:16]:
-        what = f" and would call {', '.join(sorted(calls))}" if calls else ""
+    if LEGACY_MAGIC.to_bytes(10, "little") not in content[:32]:
+        what = f" and would call {listed(calls)}" if calls else ""
         raise _refused(name, f"is a pickle that torch.save did not write{what}; it is not executed", FIX_CALLS)
     for _ in range(LEGACY_PICKLES - 1):
         calls |= _calls(name, stream)
@@ -125,9 +127,8 @@ def _calls(name: str, stream: io.BytesIO) -> set[str]:
 
 
 def _refuse_calls(name: str, calls: set[str]) -> None:
-    if unsafe := sorted(calls - TENSORS - NUMPY_SCALARS - {"numpy.dtype"}):
-        told = ", ".join(call if call.isprintable() else ascii(call) for call in unsafe)
-        raise _refused(name, f"holds more than weights: to read it, these would be called: {told}", FIX_CALLS)
+    if unsafe := calls - TENSORS - NUMPY_SCALARS - {"numpy.dtype"}:
+        raise _refused(name, f"holds more than weights: to read it, these would be called: {listed(unsafe)}", FIX_CALLS)
 
 
 def _load(name: str, content: bytes) -> object:
@@ -137,7 +138,9 @@ def _load(name: str, content: bytes) -> object:
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value: object = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # the restricted reader raises whatever its data makes it raise
+    except pickle.UnpicklingError as error:
+        raise _refused(name, f"needs more than torch's restricted reader allows: {_told(error)}", FIX_CALLS) from None
+    except Exception as error:  # the reader raises whatever its data makes it raise
         raise _refused(name, f"is cut off or damaged: {_told(error)}", FIX_CUT) from None
     return value
 

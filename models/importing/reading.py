@@ -61,10 +61,7 @@ def read_source(path: str | os.PathLike[str]) -> SourceFile:
 
 
 def _value(name: str, content: bytes) -> object:
-    if content[:4] == b"PK\x03\x04":
-        return value_from_zip(name, content)
-    if content[:1] == b"\x80":
-        return value_from_legacy(name, content)
+    # The length of safetensors' header comes first and may look like the beginning of any other format.
     if content[8:9] == b"{":
         try:
             return safetensors.torch.load(content)
@@ -72,6 +69,10 @@ def _value(name: str, content: bytes) -> object:
             raise CheckpointError(
                 f"{name} is cut off or damaged: {error}", expected="a whole safetensors file", fix=FIX_CUT
             ) from None
+    if content[:4] == b"PK\x03\x04":
+        return value_from_zip(name, content)
+    if content[:1] == b"\x80":
+        return value_from_legacy(name, content)
     fix: str | None = FIX_CUT
     # Torch7 wrote the tags of its types as 4 bytes, or as digits on lines of their own; 3 is a table, 4 an object.
     if re.match(rb"[34](\n|\0\0\0)|[\3\4]\0\0\0", content) and b"V 1" in content[:65_536]:
