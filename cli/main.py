@@ -32,7 +32,7 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "demo": Verb("demo", "The whole chain on generated media, then a report page."),
     "train": Verb("train", "Train a model on a corpus."),
-    "import": Verb("import_", "Turn published weights into a checkpoint, without executing them."),
+    "import": Verb("import_", "Turn published weights into a checkpoint."),
     "evaluate": Verb("evaluate", "How well a bundle or checkpoint does on a corpus (CCC)."),
     "export": Verb("export", "Turn a checkpoint into a bundle of ONNX graphs."),
     "calibrate": Verb("calibrate", "Add INT8 and FP16 graphs to a bundle, guarded by CCC."),
