@@ -28,7 +28,7 @@ PARTS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """Valence and arousal over time, one value a step; NaN where there is none. All arrays: shape (steps,)."""
+    """Valence and arousal at the times `t_s`; NaN where there is none. All arrays have one shape, (times,)."""
 
     t_s: Floats
     valence: Floats
@@ -72,7 +72,9 @@ class PrecisionRun:
 class DemoResult:
     """The clip, its truth, and every precision that saw it; the first run is the one others are compared with.
 
-    `facts`: heading → name → value, printed as given.
+    `truth` has a value for every step: what an estimate of that step should be. `estimate_every_s`: seconds between
+    estimates, 0 where every step has one. `described_s`: where estimates are means over a window, and with them
+    `truth`, its length; 0 where they are of single steps. `facts`: heading → name → value, printed as given.
     """
 
     clip: str
@@ -82,7 +84,9 @@ class DemoResult:
     runs: tuple[PrecisionRun, ...]
     stills: tuple[Still, ...] = ()
     warm_up_s: float = 0.0
-    ccc_over: str = "every step of the clip"
+    ccc_over: str = "every estimate of the clip"
+    estimate_every_s: float = 0.0
+    described_s: float = 0.0
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     made_on: str = ""
 

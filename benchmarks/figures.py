@@ -244,7 +244,7 @@ def _draw_legend(figure: Figure, result: DemoResult, at: tuple[float, float]) ->
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=LIGHT["truth"], lw=3.4)]
-    names = ["truth"]
+    names = ["truth" if result.described_s == 0 else f"truth, mean over {result.described_s:.2f} s"]
     for index, run in enumerate(result.runs[:3]):
         handles.append(Line2D([], [], color=LIGHT[RUN_ROLES[index]], lw=1.7, ls=RUN_DASHES[index]))
         ccc = ", ".join(f"{n} {number(run.ccc.get(n, float('nan')))}" for n in DIMENSIONS)

@@ -112,13 +112,26 @@ def _clip(result: DemoResult) -> str:
         f'<figure>{_strip(result)}<div class="wide">{timeline_svg(result, WIDE_PX)}</div>'
         f'<div class="narrow">{timeline_svg(result, NARROW_PX)}</div></figure>'
     )
-    told = f"{escape(result.clip)}, {result.clip_s:.1f} s at {result.step_hz:g} estimates a second."
+    told = f"{escape(result.clip)}, {result.clip_s:.1f} s, {_rhythm(result)}"
     if result.warm_up_s > 0:
         told += (
             f" While it is warming up (shaded, {result.warm_up_s:.1f} s) the model has seen less media than it looks "
             "back at later."
         )
     return f"<h2>What the model saw, and what it said</h2>\n<p>{told}</p>\n{_legend(result)}\n{figure}"
+
+
+def _rhythm(result: DemoResult) -> str:
+    """How often there is an estimate, and of what."""
+    often = f"at {result.step_hz:g} estimates a second"
+    if result.estimate_every_s > 0:
+        often = f"with an estimate every {result.estimate_every_s:.2f} s"
+    if result.described_s == 0:
+        return f"{often}."
+    return (
+        f"{often}, each of the mean over the {result.described_s:.2f} s up to its time. The truth is shown, and "
+        "compared, as the same mean; at the beginning it is over what there is."
+    )
 
 
 def _strip(result: DemoResult) -> str:
@@ -138,7 +151,10 @@ def _strip(result: DemoResult) -> str:
 
 
 def _legend(result: DemoResult) -> str:
-    entries = [("truth", 3.4, "", "truth (drawn by the generator)")]
+    drawn = "truth (drawn by the generator)"
+    if result.described_s > 0:
+        drawn = f"truth (drawn by the generator), mean over {result.described_s:.2f} s"
+    entries = [("truth", 3.4, "", drawn)]
     for run, role, dashes in zip(result.runs, RUN_ROLES, ("", "5 3", "1.5 2.5"), strict=False):
         entries.append((role, 2.0, dashes, run.label))
     cells = "".join(
@@ -170,7 +186,7 @@ def _ccc_table(result: DemoResult) -> str:
     html = table(head, rows)
     for run in others:
         apart = ", ".join(f"{name} {number(_apart(first, run, name))}" for name in DIMENSIONS)
-        html += f"<p>Largest difference between {run.label} and {first.label} at any one step: {apart}.</p>"
+        html += f"<p>Largest difference between {run.label} and {first.label} in any one estimate: {apart}.</p>"
     return html
 
 
@@ -200,8 +216,8 @@ def _time(result: DemoResult) -> str:
     html = table(["milliseconds a step", *(run.label for run in result.runs)], rows, total=True, small=True)
     return (
         "<h2>Where the time goes</h2>\n"
-        f"<p>A step is {budget:.0f} ms of media. Decoding has threads of its own; shown is the wait for it."
-        f'</p>\n<figure><div class="wide">{time_split_svg(result, WIDE_PX)}</div>'
+        f"<p>A step is {budget:.0f} ms of media; the figures are means over all of them. Decoding has threads of its "
+        f'own; shown is the wait for it.</p>\n<figure><div class="wide">{time_split_svg(result, WIDE_PX)}</div>'
         f'<div class="narrow">{time_split_svg(result, NARROW_PX)}</div></figure>\n{html}'
     )
 

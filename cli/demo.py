@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-CHECKPOINT = "rcma-demo.safetensors"
-BUNDLE = "rcma-demo.affect"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 # Corpora for training number their people from 0, a few dozen of them: nobody from these numbers was ever in one.
@@ -44,12 +43,22 @@ RUNS = 3
 MARK = "summary.json"
 
 
+class System(str, Enum):
+    """Those that have weights of the demo's size."""
+
+    rcma = "rcma"
+    cav = "cav"
+
+
 def demo(
     out: Annotated[Path, typer.Option(help="Where the report and everything behind it goes.")] = Path("demo-out"),
     seconds: Annotated[float, typer.Option(min=4, max=600, help="Length of the clip.")] = 24.0,
     seed: Annotated[int, typer.Option(min=0, help="Draws the person, the voice and the path of affect.")] = 7,
+    system: Annotated[
+        System | None, typer.Option(help="Whose weights, of those that are part of affectrt.", show_default="rcma")
+    ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Another checkpoint.", show_default="the demo's, which is part of affectrt")
+        Path | None, typer.Option(help="Another checkpoint.", show_default="the system's, of the demo's size")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the engines.", show_default="all cores")
@@ -64,7 +73,9 @@ def demo(
     """
     from rich.console import Console
 
-    weights = _checkpoint_path() if checkpoint is None else checkpoint
+    if checkpoint is not None and system is not None:
+        raise UsageError("both --system and --checkpoint", expected="one of them: a checkpoint names its system")
+    weights = _checkpoint_path(system or System.rcma) if checkpoint is None else checkpoint
     _check_out(out, overwrite=overwrite)
     console = Console(stderr=True, highlight=False)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +153,7 @@ def _export(plan: _Plan, media: list[Path], say: _Say) -> Bundle:
 
     loaded = load_checkpoint(plan.checkpoint)
     recordings = record_spans(loaded.model, media[:1], per_stage=PARITY_ROWS, seed=plan.seed)
-    path = plan.folder / BUNDLE
+    path = plan.folder / f"{loaded.model.system}-demo.affect"
     return export_bundle(loaded, path, recordings=recordings, name=path.stem, progress=say)
 
 
@@ -211,16 +222,17 @@ def _step(console: Console, title: str) -> Iterator[_Say]:
     console.print(f"{time.perf_counter() - began:6.1f} s  {say.last}", markup=False, soft_wrap=True)
 
 
-def _checkpoint_path() -> Path:
+def _checkpoint_path(system: System) -> Path:
     import affectrt.models
 
-    path = Path(affectrt.models.__path__[0]) / "weights" / CHECKPOINT
+    name = f"{system.value}-demo"
+    path = Path(affectrt.models.__path__[0]) / "weights" / f"{name}.safetensors"
     if not path.is_file():
         raise UsageError(
             f"the demo's checkpoint is not at {path}",
             expected="a complete installation or checkout",
-            fix="affectrt train training/recipes/rcma-demo.toml --out rcma-demo.safetensors, "
-            "then affectrt demo --checkpoint rcma-demo.safetensors",
+            fix=f"affectrt train training/recipes/{name}.toml --out {name}.safetensors, "
+            f"then affectrt demo --checkpoint {name}.safetensors",
         )
     return path
 

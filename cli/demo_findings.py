@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from affectrt.benchmarks.demo_result import Curve, DemoResult
@@ -40,23 +41,29 @@ def demo_result(
     reports: Mapping[Precision, RunReport],
     machine: Mapping[str, str],
 ) -> DemoResult:
-    """Compare the estimates in `folder` with the truth of the clip, step by step."""
+    """Compare the estimates in `folder` with what they describe: the truth of the clip, or its mean over a window."""
     import datetime
 
     from affectrt.benchmarks.demo_result import DIMENSIONS, Curve, DemoResult, PrecisionRun, Still
+    from affectrt.training.annotation import means_up_to
     from affectrt.training.metrics import ccc
 
     contract = bundle.contract
-    truth = Curve(np.arange(len(clip.truth)) / clip.fps, *np.asarray(clip.truth, np.float64).T)
+    described = contract.described_steps
+    means = means_up_to(np.asarray(clip.truth, np.float32), described).astype(np.float64)
+    truth = Curve(np.arange(len(means)) / clip.fps, *means.T)
+    estimated = np.arange(len(means))
+    if contract.fusion.output == "per_window":
+        estimated = estimated[contract.fusion.default_hop_steps - 1 :: contract.fusion.default_hop_steps]
     runs = []
     for precision, report in reports.items():
-        curve = _curve(folder / predictions_name(precision), len(truth.t_s), contract.step_hz)
+        curve = _curve(folder / predictions_name(precision), estimated, contract.step_hz)
         plan = bundle.plan(precision)
         runs.append(
             PrecisionRun(
                 precision,
                 curve,
-                ccc={name: ccc(curve.of(name), truth.of(name)) for name in DIMENSIONS},
+                ccc={name: ccc(curve.of(name), truth.of(name)[estimated]) for name in DIMENSIONS},
                 wall_s=report.wall_s - report.seconds["open"],
                 seconds={part: s for part, s in report.seconds.items() if part != "open"},
                 plan=plan,
@@ -73,7 +80,9 @@ def demo_result(
         runs=tuple(runs),
         stills=stills,
         warm_up_s=contract.fusion.warm_up_steps / contract.step_hz,
-        ccc_over="every step of this clip, its first seconds included",
+        ccc_over="every estimate of this clip, its first seconds included",
+        estimate_every_s=contract.fusion.default_hop_steps / contract.step_hz if len(estimated) < len(means) else 0.0,
+        described_s=described / contract.step_hz if described > 1 else 0.0,
         facts={"Model and bundle": _bundle_facts(bundle, runs), "Machine": dict(machine)},
         made_on=f"{datetime.date.today():%Y-%m-%d}",
     )
@@ -87,6 +96,7 @@ def write_summary(result: DemoResult, bundle: Bundle, path: Path) -> None:
         "bundle": {"name": bundle.manifest.name, "fingerprint": bundle.fingerprint},
         "clip_s": result.clip_s,
         "steps": result.steps,
+        "described_steps": bundle.contract.described_steps,
         "runs": {
             run.precision: {
                 "ccc": dict(run.ccc),
@@ -104,25 +114,28 @@ def write_summary(result: DemoResult, bundle: Bundle, path: Path) -> None:
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _curve(path: Path, steps: int, step_hz: float) -> Curve:
-    """The estimates of a file, by step; NaN where a step has none."""
+def _curve(path: Path, steps: npt.NDArray[np.int64], step_hz: float) -> Curve:
+    """The estimates of a file at these steps; NaN where one has none."""
     from affectrt.benchmarks.demo_result import Curve
 
-    values = np.full((steps, 2), np.nan)
+    places = {int(step): place for place, step in enumerate(steps)}
+    values = np.full((len(steps), 2), np.nan)
     with path.open(encoding="utf-8") as lines:
         next(lines)  # the header
         for line in lines:
             record: dict[str, Any] = json.loads(line)
-            step = round(record["t_s"] * step_hz)
             # A decoder may give a picture or a word more than was drawn.
-            if step < steps:
-                values[step] = [np.nan if record[n] is None else record[n] for n in ("valence", "arousal")]
-    return Curve(np.arange(steps) / step_hz, values[:, 0], values[:, 1])
+            place = places.get(round(record["t_s"] * step_hz))
+            if place is not None:
+                values[place] = [np.nan if record[n] is None else record[n] for n in ("valence", "arousal")]
+    return Curve(steps / step_hz, values[:, 0], values[:, 1])
 
 
 def _bundle_facts(bundle: Bundle, runs: list[Any]) -> dict[str, str]:
     manifest = bundle.manifest
     provenance, contract = manifest.provenance, bundle.contract
+    fusion = contract.fusion
+    apart = "" if fusion.stride_steps == 1 else f" {fusion.stride_steps} apart"
     parity = {g.stage: g.parity_max_abs for g in manifest.graphs if g.precision == "fp32"}
     return {
         "bundle": f"{manifest.name}, {contract.system} {contract.variant}",
@@ -139,6 +152,6 @@ def _bundle_facts(bundle: Bundle, runs: list[Any]) -> dict[str, str]:
         "export differs from PyTorch by": ", ".join(
             f"{stage} {value:.1e}" for stage, value in parity.items() if value is not None
         ),
-        "fusion": f"{contract.fusion.window_steps} steps, every {contract.fusion.default_hop_steps} steps",
+        "fusion": f"{fusion.window_steps} steps{apart}, every {fusion.default_hop_steps} steps",
         "backend": "ONNX Runtime",
     }

@@ -8,10 +8,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import affectrt.models
 from affectrt.bundle import open_bundle
 from affectrt.cli.main import main
 from affectrt.training.metrics import ccc
@@ -31,17 +33,22 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from affectrt.models.rcma import Rcma
+    from affectrt.models.sizes import demo_config
+
+    return saved(Rcma, demo_config(), tmp_path_factory.mktemp("demo"))
+
+
+def saved(network: Any, config: Any, folder: Path) -> Path:
     """A checkpoint of the demo's size with random weights: the chain must hold whatever a model has learnt."""
     import torch
 
     from affectrt.models.checkpoint import save_checkpoint
-    from affectrt.models.rcma import Rcma
-    from affectrt.models.sizes import demo_config
 
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("demo") / "untrained.safetensors"
+    path = folder / "untrained.safetensors"
     provenance = {"recipe": "none", "training_corpus": "none", "licence": "Apache-2.0", "intended_use": "tests"}
-    save_checkpoint(Rcma(demo_config()).eval(), path, provenance)
+    save_checkpoint(network(config).eval(), path, provenance)
     return path
 
 
@@ -128,6 +135,39 @@ def test_report_shows_the_summary(made: Path) -> None:
     assert all(r.startswith(("data:", "#")) for r in resources)
 
 
+@pytest.mark.slow
+def test_means_over_windows_are_compared_with_means_of_the_truth(tmp_path: Path) -> None:
+    """CAV: an estimate every 16 steps, each of the mean over the 128 steps up to its own, or what there is of them."""
+    from affectrt.models.cav import Cav
+    from affectrt.models.sizes import cav_demo_config
+
+    out = tmp_path / "demo-out"
+    words = ["--seconds", "6", "--threads", "2", "--checkpoint", str(saved(Cav, cav_demo_config(), tmp_path))]
+    assert main(["demo", "--out", str(out), *words]) == 0
+    assert {p.name for p in out.iterdir()} == {*FILES, "cav-demo.affect"} - {"rcma-demo.affect"}
+    drawn = truth(out / "truth.csv")[:, 1:]
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "with an estimate every 0.64 s, each of the mean over the 5.12 s up to its time" in page
+    assert "truth (drawn by the generator), mean over 5.12 s" in page
+    for run in summary["runs"].values():
+        _, lines = predictions(out / run["predictions"])
+        steps = [round(line["t_s"] * STEP_HZ) for line in lines]
+        assert steps == list(range(15, 150, 16))
+        means = np.array([drawn[max(0, step - 127) : step + 1].mean(axis=0) for step in steps])
+        for column, name in enumerate(("valence", "arousal")):
+            assert run["ccc"][name] == pytest.approx(
+                ccc(np.array([x[name] for x in lines]), means[:, column]), abs=1e-6
+            )
+        assert run["times_real_time"] == pytest.approx(6.0 / run["wall_s"])
+
+
+def test_a_checkpoint_and_a_system_are_not_both_taken(untrained: Path, tmp_path: Path) -> None:
+    words = ["--system", "cav", "--checkpoint", str(untrained), "--out", str(tmp_path / "out")]
+    assert main(["demo", *words]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_earlier_demo_is_replaced_only_on_request(
     made: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,10 +198,13 @@ def test_a_demo_that_fails_leaves_nothing_and_spoils_nothing(made: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_demos_own_checkpoint_follows_the_truth(tmp_path: Path) -> None:
+@pytest.mark.parametrize("system", ["rcma", "cav"])
+def test_the_demos_own_checkpoint_follows_the_truth(system: str, tmp_path: Path) -> None:
     """Thresholds well below what training reached: one clip is one draw of a person."""
+    if not (Path(affectrt.models.__path__[0]) / "weights" / f"{system}-demo.safetensors").is_file():
+        pytest.skip(f"there are no demo weights of {system} yet")
     out = tmp_path / "demo-out"
-    assert main(["demo", "--out", str(out)]) == 0
+    assert main(["demo", "--out", str(out), "--system", system]) == 0
     runs = json.loads((out / "summary.json").read_text(encoding="utf-8"))["runs"]
     for name in ("valence", "arousal"):
         assert runs["fp32"]["ccc"][name] > 0.5

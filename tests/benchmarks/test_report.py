@@ -143,7 +143,7 @@ def test_holes_and_undefined_numbers_are_shown_as_such(result: DemoResult) -> No
     page = report_html(replace(result, runs=(blind, run("int8", 0.4, 0.5)), stills=()))
     assert "nan" not in "".join(svgs(page)).lower()
     assert "<td>–</td>" in page
-    assert "Largest difference between INT8 and FP32 at any one step: valence 0.090, arousal –." in page
+    assert "Largest difference between INT8 and FP32 in any one estimate: valence 0.090, arousal –." in page
 
 
 def test_one_run_and_long_names_make_a_page_too(result: DemoResult) -> None:
