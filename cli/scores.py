@@ -21,7 +21,7 @@ def print_scores(evaluations: Sequence[Evaluation]) -> None:
     table = Table(
         title=f"CCC on {first.corpus}, {first.split}: {len(first.videos)} videos, "
         f"{first.precision} on {first.backend}, hop {first.hop_steps}",
-        caption="95 % intervals from resampling videos",
+        caption=f"95 % intervals from resampling videos{_compared(first.described_steps)}",
     )
     table.add_column("modalities")
     for name in first.ccc:
@@ -31,6 +31,12 @@ def print_scores(evaluations: Sequence[Evaluation]) -> None:
         cells = [_told(interval) for interval in evaluation.ccc.values()]
         table.add_row("+".join(evaluation.modalities), *cells, f"{evaluation.mean:.3f}")
     Console(highlight=False).print(table)
+
+
+def _compared(described_steps: int) -> str:
+    if described_steps == 1:
+        return ""
+    return f"; estimates against means of the annotation over the {described_steps} steps up to theirs"
 
 
 def _told(interval: Interval) -> str:

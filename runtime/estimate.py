@@ -19,10 +19,10 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Valence and arousal of one track at one step.
+    """Valence and arousal of one track at one step, or over the window of steps that ends with it.
 
-    `t_s` is media time. `valence` and `arousal` lie in [-1, 1]; null where the model does not estimate that
-    dimension. `modalities` names those with real input at this very step. `warming_up` is true while the stream
+    `t_s` is the step's media time. `valence` and `arousal` lie in [-1, 1]; null where the model does not estimate that
+    dimension. `modalities` names those with real input at this very step. `warming_up` is true while the track
     is younger than the contract's warm-up. `age_ms` (live only): wall clock at emission minus wall clock at
     capture of the step.
     """

@@ -119,6 +119,7 @@ def run_bundle(
             source=source.name,
             step_hz=opened.contract.step_hz,
             hop_steps=session.hop_steps,
+            described_steps=opened.contract.described_steps,
             modalities=tuple(m for m in opened.contract.modalities if m in source.modalities),
             outputs=tuple(output.model_dump() for output in opened.contract.outputs),
         )

@@ -24,7 +24,8 @@ DECIMALS = 6
 class Header:
     """The facts of a run that every record of it shares.
 
-    `outputs` are the contract's, as plain data: name, range and neutral point of each.
+    An estimate describes the last `described_steps` steps up to its own: that one alone, or all that its window was
+    made of. `outputs` are the contract's, as plain data: name, range and neutral point of each.
     """
 
     bundle: str
@@ -34,6 +35,7 @@ class Header:
     source: str
     step_hz: float
     hop_steps: int
+    described_steps: int
     modalities: tuple[str, ...]
     outputs: tuple[dict[str, Any], ...]
 

@@ -115,6 +115,7 @@ def test_large_clips_are_computed_one_by_one_as_they_come(tmp_path: Path) -> Non
     grey = media()[0][:, 0, 0, 0] / 255
     first = np.tanh(1.75 * grey[:16].mean() - 0.5)
     assert sink.estimates[0].valence == pytest.approx(first, abs=1e-5)
+    assert sink.header is not None and sink.header.described_steps == 128
 
 
 def test_estimates_are_written_while_the_source_is_read(bundle: Bundle) -> None:

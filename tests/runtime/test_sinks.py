@@ -26,6 +26,7 @@ HEADER = Header(
     source="clip, \"one\".mp4",
     step_hz=25.0,
     hop_steps=5,
+    described_steps=1,
     modalities=("video", "audio"),
     outputs=({"name": "valence", "low": -1.0, "high": 1.0, "neutral": 0.0},),
 )  # fmt: skip
