@@ -15,11 +15,10 @@ import pytest
 from affectrt.benchmarks.machine import machine_facts
 from affectrt.benchmarks.peak import Peak, measure_peak
 from affectrt.benchmarks.results import BenchResults, print_results, save_results
+from affectrt.benchmarks.stages import batches_of
 from affectrt.bundle.store import Bundle, open_bundle
-from affectrt.runtime.scheduler import batch_rows
 
 RESULTS = pytest.StashKey[BenchResults]()
-BATCHES = (1, 8)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         bundle = _open(path)
         for stage in bundle.contract.stages if "stage" in wanted else ("",):
             for precision in bundle.precisions() if "precision" in wanted else ("fp32",):
-                for batch in _batches(bundle, stage) if "batch" in wanted else (1,):
+                for batch in batches_of(bundle.contract, stage) if "batch" in wanted else (1,):
                     row = {"model": name, "stage": stage, "precision": precision, "batch": batch}
                     values = tuple(row[key] for key in wanted)
                     rows[values] = "-".join(str(value) for value in values)
@@ -109,12 +108,6 @@ def _bundles(config: pytest.Config) -> dict[str, str]:
     if any(not path for _, _, path in named):
         raise pytest.UsageError("--bundle takes NAME=PATH")
     return {name: path for name, _, path in named}
-
-
-def _batches(bundle: Bundle, stage: str) -> list[int]:
-    """Those that a run would make: large inputs come alone."""
-    row_bytes = sum(tensor.nbytes for tensor in bundle.contract.stage_inputs(stage))
-    return sorted({batch_rows(row_bytes, batch) for batch in BATCHES})
 
 
 @cache

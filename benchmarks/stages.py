@@ -12,12 +12,15 @@ from affectrt.bundle.contract import AudioModality, Contract
 from affectrt.bundle.manifest import Precision
 from affectrt.bundle.store import Bundle
 from affectrt.runtime.engines import Array, open_engine
+from affectrt.runtime.scheduler import batch_rows
 
 from .macs import count_macs
 from .peak import Peak
 from .timing import Timing, measure
 
-__all__ = ["StageResult", "Work", "row_of", "stage_feeds", "time_stage"]
+__all__ = ["BATCHES", "StageResult", "Work", "batches_of", "row_of", "stage_feeds", "time_stage"]
+
+BATCHES = (1, 8)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,12 @@ class StageResult:
             "gmac_per_s": None if speed is None else speed / 1e9,
             "share_of_peak": self.share_of_peak,
         }
+
+
+def batches_of(contract: Contract, stage: str) -> list[int]:
+    """What a run would make of `BATCHES`: large inputs come in smaller ones."""
+    row_bytes = sum(tensor.nbytes for tensor in contract.stage_inputs(stage))
+    return sorted({batch_rows(row_bytes, batch) for batch in BATCHES})
 
 
 def row_of(contract: Contract, stage: str) -> str:

@@ -32,7 +32,12 @@ def bench(
     duration: Annotated[float, typer.Option(min=0, help="Seconds to time, at least.")] = 1.0,
     warmup: Annotated[int, typer.Option(min=0, help="Milliseconds of calls before timing.")] = 200,
     percentile: Annotated[str, typer.Option(help="Percentiles of latency, separated by commas.")] = "50,90,99",
-    batch: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,8",
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="Batch sizes, separated by commas.", show_default="1,8, of large inputs what a run makes of 8"
+        ),
+    ] = None,
     source: Annotated[Path | None, typer.Option(help="A media file: time the whole pipeline on it too.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of the whole pipeline.")] = 3,
     backend: Annotated[str, typer.Option(help="auto or onnxruntime.")] = "auto",
@@ -56,7 +61,7 @@ def bench(
     bundle the pytest-benchmark suites run on bundles of the demos' and the papers' size, made for the purpose.
     """
     percentiles = _numbers(percentile, "--percentile", 0, 100)
-    batches = [int(size) for size in _numbers(batch, "--batch", 1, 4096)]
+    batches = None if batch is None else [int(size) for size in _numbers(batch, "--batch", 1, 4096)]
     if cpu_time and (source is not None or bundle is None or threads not in (None, 1)):
         raise UsageError(
             "--cpu-time counts one thread's time", expected="a bundle, without --source, with at most one thread"
@@ -70,7 +75,7 @@ def bench(
     from affectrt.benchmarks.peak import measure_peak
     from affectrt.benchmarks.pipeline import compare_pipeline
     from affectrt.benchmarks.results import BenchResults, print_results, save_results
-    from affectrt.benchmarks.stages import time_stage
+    from affectrt.benchmarks.stages import BATCHES, batches_of, time_stage
     from affectrt.bundle import open_bundle
 
     results = BenchResults(machine_facts(), clock="processor time of one thread" if cpu_time else "wall clock")
@@ -88,7 +93,7 @@ def bench(
             results.peak = measure_peak(threads=threads, clock=clock)
         for asked in precisions:
             for stage in opened.contract.stages:
-                for size in batches:
+                for size in batches or batches_of(opened.contract, stage):
                     status.update(f"{stage} {asked}, batch {size}")
                     results.stages.append(
                         time_stage(
@@ -109,7 +114,13 @@ def bench(
             status.update(f"whole pipeline {asked}")
             results.pipelines.append(
                 compare_pipeline(
-                    opened, str(source), asked, batch=max(batches), repeats=repeats, backend=backend, threads=threads
+                    opened,
+                    str(source),
+                    asked,
+                    batch=max(batches or BATCHES),
+                    repeats=repeats,
+                    backend=backend,
+                    threads=threads,
                 )
             )
     # A pipe has no width; a table must not be cut to fit one.

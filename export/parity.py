@@ -22,6 +22,7 @@ Array = npt.NDArray[np.generic]
 # padding, a missing fold or a swapped colour channel differs by 1e-2 and more.
 TOLERANCE = 1e-4
 BATCH = 16
+BATCH_BYTES = 4 << 20  # of inputs: a clip of a few MB takes 100 MB and more while a network runs
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def measure_parity(
     module.eval()
     max_abs, scale = -1.0, 0.0
     where: tuple[int, ...] = (0,)
-    for start in range(0, rows, BATCH):
-        feeds = {info.name: np.ascontiguousarray(recordings[info.name][start : start + BATCH]) for info in inputs}
+    size = max(1, min(BATCH, BATCH_BYTES // sum(info.nbytes for info in inputs)))
+    for start in range(0, rows, size):
+        feeds = {info.name: np.ascontiguousarray(recordings[info.name][start : start + size]) for info in inputs}
         found = session.run([output.name], feeds)[0]
         with torch.no_grad():
             wanted = module(*(torch.from_numpy(feeds[info.name]) for info in inputs)).numpy()

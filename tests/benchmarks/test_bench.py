@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from doubles.clip_contract import clip_contract
 from doubles.tiny_bundle import make_tiny_bundle
 from rich.console import Console
 
@@ -20,7 +21,7 @@ from affectrt.benchmarks.machine import machine_slug
 from affectrt.benchmarks.peak import Peak
 from affectrt.benchmarks.pipeline import PipelineResult, compare_pipeline, recorded_calls, seconds_of_session
 from affectrt.benchmarks.results import BenchResults, print_results, save_results
-from affectrt.benchmarks.stages import StageResult, Work, stage_feeds, time_stage
+from affectrt.benchmarks.stages import StageResult, Work, batches_of, row_of, stage_feeds, time_stage
 from affectrt.benchmarks.timing import Timing, measure
 from affectrt.bundle import Bundle
 from affectrt.cli.main import main
@@ -102,6 +103,20 @@ def test_stage_feeds_are_what_the_contract_wants(bundle: Bundle) -> None:
     assert feeds["frames"].shape == (3, 16, 16, 3)
     assert feeds["frames"].dtype == np.uint8
     assert set(stage_feeds(bundle, "fusion", 1)) == {"video", "audio"}
+
+
+def test_rows_are_told_in_words_and_large_ones_are_measured_as_they_run(bundle: Bundle) -> None:
+    clips = clip_contract(span_frames=16, window_steps=8, resize_px=256, crop_px=224)
+    assert row_of(clips, "video") == "clip of 16 pictures of 224×224" and row_of(clips, "audio") == "0.64 s of sound"
+    assert row_of(clips, "fusion") == "window of 8 steps" and row_of(bundle.contract, "video") == "picture of 16×16"
+    assert batches_of(clips, "video") == [1] and batches_of(clips, "audio") == [1, 8]
+
+
+def test_a_pipeline_with_one_estimate_a_window_is_as_long_as_its_media(clip: Path, tmp_path: Path) -> None:
+    clips = make_tiny_bundle(tmp_path / "clips.affect", contract=clip_contract(video_dim=3))
+    result = compare_pipeline(clips, clip, repeats=1)
+    assert (result.steps, result.estimates, result.hop_steps) == (SECONDS * FPS, 12, 4)
+    assert result.times_real_time(result.pipeline) == pytest.approx(SECONDS / result.pipeline[0])
 
 
 def test_stage_is_held_to_the_peak_of_what_ran(bundle: Bundle) -> None:
