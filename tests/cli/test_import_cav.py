@@ -31,7 +31,7 @@ def test_four_files_in_any_order_and_under_misleading_names_become_one_network(
 ) -> None:
     contents = set()
     for number, order in enumerate(permutations(published)):
-        if number % 5:
+        if number % 8:  # three of the 24
             continue
         out = tmp_path / f"{number}.safetensors"
         code, told, _ = run("import", *order, "--out", out)
