@@ -19,6 +19,7 @@ __all__ = [
     "Sizes",
     "audio_state",
     "cam_state",
+    "four_states",
     "head_state",
     "i3d_state",
     "lstm_audio_state",
@@ -216,3 +217,13 @@ def cam_state(sizes: Sizes = PAPER, *, seed: int = 5, prefix: str = "") -> State
 def wrapped(net: State, **beside: object) -> dict[str, object]:
     """What training saves around a network."""
     return {"net": net, **(beside or {"best_Val_acc": 0.6875})}
+
+
+def four_states(sizes: Sizes = NARROW, *, head_width: int | None = None) -> dict[str, State]:
+    """`net` of all files of one network."""
+    return {
+        "visual": visual_state(sizes),
+        "audio": audio_state(sizes),
+        "cam": cam_state(sizes),
+        "head": head_state(sizes, width=head_width),
+    }
