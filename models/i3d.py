@@ -70,13 +70,18 @@ class ConvUnit(nn.Module):
         self.norm = nn.BatchNorm3d(outputs, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:
+        weight = self.conv.weight
         pads = same_padding(x.shape[2:], self.conv.kernel_size, self.conv.stride)
+        if x.shape[2] == 1:
+            # A still: of the taps over time all but one would meet padding. Training on pictures rests on this.
+            still, _ = pads[0]
+            weight, pads = weight[:, :, still : still + 1], [(0, 0), *pads[1:]]
         front = [before for before, _ in pads]
         if any(before != after for before, after in pads):
             # PyTorch's convolutions pad both ends alike. In ONNX they need not, and the exporter joins the two.
             x = functional.pad(x, [amount for pair in reversed(pads) for amount in pair])
             front = [0, 0, 0]
-        maps = functional.conv3d(x, self.conv.weight, stride=self.conv.stride, padding=front)
+        maps = functional.conv3d(x, weight, stride=self.conv.stride, padding=front)
         return torch.relu(self.norm(maps))
 
 

@@ -67,7 +67,15 @@ class VideoRecipe(EncoderRecipe):
     """Random crops within the margin and mirror images, as in the papers; the rest because identities are few.
 
     All frames of a span are changed alike. (The CAV authors mirror each span of a window by itself.)
+
+    `stills`, for spans of several frames, is a phase before the spans themselves: the network learns on their newest
+    pictures, which cost a fraction, and grows its taps over time later. The published backbone was inflated from a
+    network of pictures for the same reason. `norm_momentum` takes the place of the batch norms' own: the published
+    0.01 is for fine-tuning over many more batches.
     """
+
+    stills: Schedule | None = None
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
 
     mirror: Share = 0.5
     turn_deg: Annotated[float, Field(ge=0, le=45)] = 0.0  # to either side

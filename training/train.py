@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
@@ -34,11 +35,19 @@ from .evaluate import Evaluation, Opened, evaluate, modality_sets
 from .fit import Epoch, Task, fit
 from .media import picture_times
 from .progress import Progress
-from .recipe import ModelName, Recipe, Schedule
+from .recipe import AudioRecipe, ModelName, Recipe, Schedule, VideoRecipe
 from .recordings import record_video
 from .synthetic.corpus import make_corpus
 from .torch_engine import torch_engines
-from .train_encoders import EncodedModality, EncoderTask, Example, described_by_span, encode
+from .train_encoders import (
+    EncodedModality,
+    EncoderTask,
+    Example,
+    described_by_span,
+    encode,
+    set_norm_momentum,
+    start_from_pictures,
+)
 from .train_fusion import Features, FusionTask
 
 __all__ = ["MODELS", "Trained", "columns_of", "corpus_sha256", "features_of", "train"]
@@ -150,8 +159,39 @@ class _Training:
             torch.manual_seed(self._recipe.seed + 1 + index)  # whatever was restored before, the head starts the same
             encoder, dim = model.encoders[modality], contract.modalities[modality].feature_dim
             described = described_by_span(contract, modality)
-            task = EncoderTask(encoder, dim, train, validation, recipe, _crop_px(contract), described_steps=described)
-            self._fit(task, recipe, 1 + index)
+
+            def task_of(
+                recipe: VideoRecipe | AudioRecipe,
+                *,
+                stills: bool = False,
+                head: nn.Module | None = None,
+                encoder: nn.Module = encoder,
+                dim: int = dim,
+                described: int = described,
+            ) -> EncoderTask:
+                crop_px = _crop_px(contract)
+                return EncoderTask(
+                    encoder,
+                    dim,
+                    train,
+                    validation,
+                    recipe,
+                    crop_px,
+                    described_steps=described,
+                    stills=stills,
+                    head=head,
+                )
+
+            head = None
+            if isinstance(recipe, VideoRecipe):
+                if recipe.norm_momentum is not None:
+                    set_norm_momentum(encoder, recipe.norm_momentum)
+                if recipe.stills is not None:
+                    start_from_pictures(encoder)
+                    still = task_of(recipe.model_copy(update=recipe.stills.model_dump()), stills=True)
+                    self._fit(still, recipe.stills, 5)
+                    head = still.head
+            self._fit(task_of(recipe, head=head), recipe, 1 + index)
 
     def _train_fusion(
         self, model: Network, contract: Contract, train: Sequence[Example], validation: Sequence[Example]

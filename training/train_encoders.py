@@ -21,7 +21,15 @@ from .metrics import ccc
 from .recipe import AudioRecipe, VideoRecipe
 from .recordings import Spans
 
-__all__ = ["EncodedModality", "EncoderTask", "Example", "described_by_span", "encode"]
+__all__ = [
+    "EncodedModality",
+    "EncoderTask",
+    "Example",
+    "described_by_span",
+    "encode",
+    "set_norm_momentum",
+    "start_from_pictures",
+]
 
 EncodedModality = Literal["video", "audio"]
 Truth = npt.NDArray[np.float32]
@@ -69,11 +77,14 @@ class EncoderTask:
         crop_px: int = 0,
         *,
         described_steps: int = 1,
+        stills: bool = False,
+        head: nn.Module | None = None,
     ) -> None:
         self._modality: EncodedModality = "video" if isinstance(recipe, VideoRecipe) else "audio"
-        self.name = f"{self._modality} encoder"
-        self._encoder, self._head = encoder, nn.Linear(feature_dim, train[0].truth.shape[1])
-        self.module: nn.Module = nn.ModuleDict({"encoder": self._encoder, "head": self._head})
+        self.name = "video stills" if stills else f"{self._modality} encoder"
+        self._encoder, self.head = encoder, head or nn.Linear(feature_dim, train[0].truth.shape[1])
+        self.module: nn.Module = nn.ModuleDict({"encoder": self._encoder, "head": self.head})
+        self._stills = stills
         self._recipe = recipe
         self._crop_px = crop_px
         self._train = [Example(e.spans, means_up_to(e.truth, described_steps)) for e in train]
@@ -86,12 +97,12 @@ class EncoderTask:
         picked = self._steps[rng.integers(0, len(self._steps), self._recipe.batch)]
         truth = torch.from_numpy(np.stack([self._train[v].truth[step] for v, step in picked]))
         if isinstance(self._recipe, VideoRecipe):
-            spans = np.stack([self._train[v].spans.video_span(step) for v, step in picked])
+            spans = np.stack([_video_span(self._train[v].spans, step, still=self._stills) for v, step in picked])
             inputs = torch.from_numpy(_seen_otherwise(spans, self._crop_px, self._recipe, rng))
         else:
             waves = np.stack([self._train[v].spans.audio_span(step) for v, step in picked])
             inputs = torch.from_numpy(_louder_and_noisier(waves, self._recipe, rng))
-        estimates = self._head(self._encoder(inputs))
+        estimates = self.head(self._encoder(inputs))
         # one batch is one window for the CCC
         loss: Tensor = self._ccc(estimates.unsqueeze(0), truth.unsqueeze(0))
         return loss + self._recipe.mse * nn.functional.mse_loss(estimates, truth)
@@ -100,9 +111,11 @@ class EncoderTask:
         estimated, true = [], []
         for example in self._validation:
             steps = np.arange(0, example.spans.steps, self._score_every)
-            features, known = encode(self._modality, self._encoder, example.spans, self._crop_px, steps=steps)
+            features, known = encode(
+                self._modality, self._encoder, example.spans, self._crop_px, steps=steps, stills=self._stills
+            )
             with torch.inference_mode():
-                read = self._head(torch.from_numpy(features)).numpy()
+                read = self.head(torch.from_numpy(features)).numpy()
             estimated.append(read[known])
             true.append(example.truth[steps][known])
         x, y = np.concatenate(estimated), np.concatenate(true)
@@ -117,8 +130,12 @@ def encode(
     *,
     steps: npt.NDArray[np.integer] | None = None,
     mirrored: bool = False,
+    stills: bool = False,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Features of the steps (default: all), shape (steps, dim), and which steps have them; zeros elsewhere."""
+    """Features of the steps (default: all), shape (steps, dim), and which steps have them; zeros elsewhere.
+
+    With `stills`, those of the newest picture of each span alone.
+    """
     if steps is None:
         steps = np.arange(spans.steps)
     known = spans.present(modality)[steps]
@@ -128,7 +145,7 @@ def encode(
         for at in range(0, int(known.sum()), _ENCODE_BATCH):
             batch = steps[known][at : at + _ENCODE_BATCH]
             if modality == "video":
-                inputs = _centred(np.stack([spans.video_span(int(s)) for s in batch]), crop_px)
+                inputs = _centred(np.stack([_video_span(spans, int(s), still=stills) for s in batch]), crop_px)
                 inputs = inputs[..., ::-1, :] if mirrored else inputs
             else:
                 inputs = np.stack([spans.audio_span(int(s)) for s in batch])
@@ -137,6 +154,32 @@ def encode(
     features = np.zeros((len(steps), found.shape[1]), np.float32)
     features[known] = found
     return features, known
+
+
+def start_from_pictures(encoder: nn.Module) -> None:
+    """Leave every 3-D convolution the middle tap over time alone, louder, so that its output keeps its size.
+
+    The network then sees each picture by itself and averages; its other taps start from zero.
+    """
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1:
+            middle = module.kernel_size[0] // 2
+            with torch.no_grad():
+                tap = module.weight[:, :, middle] * math.sqrt(module.kernel_size[0])
+                module.weight.zero_()
+                module.weight[:, :, middle] = tap
+
+
+def set_norm_momentum(encoder: nn.Module, momentum: float) -> None:
+    """Of every batch norm: the weight of the newest batch in its running statistics."""
+    for module in encoder.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+            module.momentum = momentum
+
+
+def _video_span(spans: Spans, step: int, *, still: bool) -> npt.NDArray[np.uint8]:
+    span = spans.video_span(step)
+    return span[-1:] if still else span
 
 
 def _annotated_steps(modality: EncodedModality, examples: Sequence[Example]) -> npt.NDArray[np.int64]:
