@@ -33,7 +33,7 @@ FORMS: dict[str, Form] = {form.name: form for form in (*RCMA_FORMS, *CAV_FORMS)}
 NO_LICENCE = "not stated in the files; ask whoever published them before any use"
 USE = "Research on affect, within what the licence of the published weights allows"
 LIMITS = "Published weights, read and renamed; affectrt has not measured how good they are."
-TOLD = "the files do not say for which dimension they were trained; it was given as {}"
+TOLD = " Its output is called {} {}: the files do not say for which dimension they were trained."
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def import_files(
     part = _check_set(files, forms)
     fields = _fields(files, forms)
     config_type, network_type = SYSTEMS[forms[0].system]
-    if not part:
+    if len(files) > 1:
         with torch.device("meta"):
             _check_whole(files, forms, network_type(config_type()))
     told = dict(PARTS[part].alone) if part else {"outputs": (output or OUTPUTS[0],)}
@@ -104,8 +104,9 @@ def import_files(
     module.load_state_dict({name.removeprefix(prefix): t for name, t in state.items()}, strict=True, assign=True)
     provenance = _provenance(forms, sources, licence)
     if not part:
-        source = "the default" if output is None else f"{output} on the command line"
-        provenance["limits"] += f" Its output is called {output or OUTPUTS[0]}: {TOLD.format(source)}."
+        provenance["limits"] += TOLD.format(
+            *told["outputs"], "by default" if output is None else "as told when imported"
+        )
     return Imported(module.eval(), network.system, part, config, fields, provenance, sources)
 
 

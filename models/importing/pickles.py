@@ -114,7 +114,9 @@ def _calls(name: str, stream: io.BytesIO) -> set[str]:
     """Every name that one pickle looks up; the stream stands behind the pickle afterwards."""
     found, texts = set(), ["", ""]
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
+        for opcode, argument, position in pickletools.genops(stream):
+            if (position or 0) > MAX_PICKLE_BYTES:
+                raise ValueError(f"more than {MAX_PICKLE_BYTES} bytes of instructions")
             if opcode.name in BY_NAME:
                 found.add(str(argument).replace(" ", "."))
             elif opcode.name in ON_STACK:

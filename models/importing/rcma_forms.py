@@ -168,6 +168,7 @@ POSTPROCESSING = Dead("pproc", r"pproc\.", "PCA and quantisation for AudioSet's 
 AUDIOSET = "AudioSet"
 FACES = "MS-Celeb-1M, then FER+"
 AFF_WILD2 = f"Aff-Wild2, valence-arousal track of ABAW6 (the fold is not in the file); backbones: {FACES}; {AUDIOSET}"
+UNLICENSED = "not stated in the files; the repositories that they belong to carry no licence"
 
 RCMA_FORMS = (
     Form(
@@ -180,6 +181,7 @@ RCMA_FORMS = (
         renamed(_whole_names({"linear": "regressor"})),
         AFF_WILD2,
         dead=DEAD_IN_BOTH,
+        licence=UNLICENSED,
     ),
     Form(
         "rjcma-head",
@@ -192,6 +194,7 @@ RCMA_FORMS = (
         AFF_WILD2,
         unless=(r"regressor\.",),
         dead=(*DEAD_IN_BOTH, QUERY),
+        licence=UNLICENSED,
     ),
     Form(
         "res50",
@@ -203,6 +206,7 @@ RCMA_FORMS = (
         renamed(IR50),
         FACES,
         dead=(Dead("logits", r"logits\.", "classifier of expressions that the fusion never uses"),),
+        licence=UNLICENSED,
     ),
     Form(
         "vggish",

@@ -48,6 +48,8 @@ def read_source(path: str | os.PathLike[str]) -> SourceFile:
     """
     source = Path(path)
     name = source.name if source.name.isprintable() else ascii(source.name)
+    if not source.is_file():
+        raise CheckpointError(f"no file at {source}", expected=WANT)
     content = read_content(source)
     value = _value(name, content)
     value, unwrapped, beside = _unwrap(name, value)

@@ -33,7 +33,7 @@ def test_a_whole_network_is_accounted_for_and_written(published: Path, tmp_path:
     assert "tensors that count batches and that the file lacks" in told
     assert "window_steps 20" in told and "video_tcn (12, 10)" in told and "attention all-raw" in told
     assert "licence: not stated in the files" in told
-    assert "Its output is called valence: the files do not say" in told
+    assert "Its output is called valence by default: the files do not say" in told
     assert ran.out.endswith(f"{out}\n")
     loaded = load_checkpoint(out)
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
@@ -52,7 +52,7 @@ def test_what_the_file_does_not_tell_is_told_by_options(published: Path, tmp_pat
     loaded = load_checkpoint(out)
     assert loaded.model.config.to_dict()["outputs"] == ["arousal"]
     assert loaded.provenance["licence"] == "CC-BY-NC-4.0"
-    assert "arousal on the command line" in loaded.provenance["limits"]
+    assert "called arousal as told when imported" in loaded.provenance["limits"]
 
 
 def test_the_same_file_gives_the_same_bytes(published: Path, tmp_path: Path, run: Run) -> None:

@@ -129,7 +129,7 @@ def listed(told: str, title: str) -> list[str]:
 
 def test_every_missing_tensor_is_named_and_nothing_else(form: str, tmp_path: Path) -> None:
     names = used(MAKERS[form]())
-    for name in names[:: max(1, len(names) // 12)]:
+    for name in names[:: max(1, len(names) // 6)]:
         state = MAKERS[form]()
         del state[name]
         assert problems(refusal(tmp_path, state)) == [f"missing: {name}"]
@@ -137,7 +137,7 @@ def test_every_missing_tensor_is_named_and_nothing_else(form: str, tmp_path: Pat
 
 def test_a_wrong_shape_is_told_with_the_right_one_and_nothing_else(form: str, tmp_path: Path) -> None:
     names = [name for name in used(MAKERS[form]()) if not lonely(name)]
-    for name in names[:: max(1, len(names) // 12)]:
+    for name in names[:: max(1, len(names) // 6)]:
         state = MAKERS[form]()
         right = list(state[name].shape)
         wrong = [right[0] + 1, *right[1:]]

@@ -125,6 +125,17 @@ def test_instructions_that_the_restricted_reader_does_not_know_are_not_called_da
     assert "damaged" not in told
 
 
+def test_instructions_without_end_are_refused_before_they_take_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("affectrt.models.importing.pickles.MAX_PICKLE_BYTES", 1000)
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+    for content in (b"\x80\x02" + b"N0" * 1000, magic + b"\x80\x02" + b"N0" * 1000):
+        assert "more than 1000 bytes of instructions" in refusal(tmp_path / "model.pth", content)
+    torch.save({f"{index}": torch.zeros(1) for index in range(50)}, tmp_path / "model.pth")
+    assert "has a pickle of" in refusal(tmp_path / "model.pth")
+
+
 def test_two_calls_are_both_named(save: Callable[..., Path], tmp_path: Path) -> None:
     told = refusal(save({"a": Payload(tmp_path / "x"), "b": Path("y")}))
     assert "posix.mkdir" in told
@@ -177,8 +188,8 @@ def test_what_is_no_checkpoint_is_refused_with_what_it_is(tmp_path: Path, conten
 
 
 def test_folders_and_files_that_are_not_there_are_refused(tmp_path: Path) -> None:
-    assert "no checkpoint at" in refusal(tmp_path)
-    assert "no checkpoint at" in refusal(tmp_path / "nothing")
+    assert "no file at" in refusal(tmp_path)
+    assert "no file at" in refusal(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("keep", [9, 60, -1])
