@@ -90,7 +90,8 @@ def import_files(
     if len(files) > 1:
         with torch.device("meta"):
             _check_whole(files, forms, network_type(config_type()))
-    told = dict(PARTS[part].alone) if part else {"outputs": (output or OUTPUTS[0],)}
+    dimension = output or OUTPUTS[0]
+    told = dict(PARTS[part].alone) if part else {"outputs": (dimension,)}
     try:
         config = config_type.from_dict({**config_type().to_dict(), **told, **fields})
     except ConfigError as error:
@@ -104,9 +105,7 @@ def import_files(
     module.load_state_dict({name.removeprefix(prefix): t for name, t in state.items()}, strict=True, assign=True)
     provenance = _provenance(forms, sources, licence)
     if not part:
-        provenance["limits"] += TOLD.format(
-            *told["outputs"], "by default" if output is None else "as told when imported"
-        )
+        provenance["limits"] += TOLD.format(dimension, "by default" if output is None else "as told when imported")
     return Imported(module.eval(), network.system, part, config, fields, provenance, sources)
 
 
