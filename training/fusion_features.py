@@ -15,9 +15,10 @@ from affectrt.models.checkpoint import LoadedCheckpoint
 
 from .annotation import annotation_of_steps
 from .corpus import Corpus, CorpusVideo, Split
+from .features import features_of
 from .media import picture_times
 from .recordings import record_video
-from .train import columns_of, features_of
+from .train import columns_of
 from .train_encoders import Example
 from .train_fusion import Features
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -32,6 +31,7 @@ from affectrt.models.sizes import cav_demo_config, demo_config
 from .annotation import OUTPUTS, annotation_of_steps
 from .corpus import Corpus, Split
 from .evaluate import Evaluation, Opened, evaluate, modality_sets
+from .features import ENCODED, crop_px_of, features_of
 from .fit import Epoch, Task, fit
 from .media import picture_times
 from .progress import Progress
@@ -40,25 +40,21 @@ from .recordings import record_video
 from .synthetic.corpus import make_corpus
 from .torch_engine import torch_engines
 from .train_encoders import (
-    EncodedModality,
     EncoderTask,
     Example,
     described_by_span,
-    encode,
     set_norm_momentum,
     start_from_pictures,
 )
 from .train_fusion import Features, FusionTask
 
-__all__ = ["MODELS", "Trained", "columns_of", "corpus_sha256", "features_of", "train"]
+__all__ = ["MODELS", "Trained", "columns_of", "corpus_sha256", "train"]
 
 # What a recipe's `model` means.
 MODELS: Mapping[ModelName, Callable[[], Network]] = {
     "demo": lambda: Rcma(demo_config()),
     "cav-demo": lambda: Cav(cav_demo_config()),
 }
-# Modalities with an encoder, in the order of a contract.
-ENCODED: tuple[EncodedModality, ...] = ("video", "audio")
 
 
 @dataclass(frozen=True)
@@ -169,7 +165,7 @@ class _Training:
                 dim: int = dim,
                 described: int = described,
             ) -> EncoderTask:
-                crop_px = _crop_px(contract)
+                crop_px = crop_px_of(contract)
                 return EncoderTask(
                     encoder,
                     dim,
@@ -270,10 +266,6 @@ def _told(task: Task, schedule: Schedule, epoch: Epoch) -> str:
     return f"{task.name} {epoch.number}/{schedule.epochs}: loss {epoch.loss:.3f}, validation CCC {scores}{kept}"
 
 
-def _crop_px(contract: Contract) -> int:
-    return contract.video.crop_px if contract.video is not None else 0
-
-
 def _check_grid(recipe: Recipe, contract: Contract) -> None:
     fusion, grid = contract.fusion, recipe.fusion.grid_steps
     common = math.gcd(fusion.stride_steps, fusion.default_hop_steps)
@@ -282,27 +274,6 @@ def _check_grid(recipe: Recipe, contract: Contract) -> None:
             f"fusion.grid_steps {grid} with a stride of {fusion.stride_steps} and a hop of {fusion.default_hop_steps}",
             expected=f"a number that divides {common}",
         )
-
-
-def features_of(model: Network, contract: Contract, example: Example, grid: int, *, mirrored: bool) -> Features:
-    """Features of every modality at every `grid` step, counted as hops are; zeros at the others.
-
-    Of the face also those of its mirror image, where asked for.
-    """
-    spans = example.spans
-    steps = np.arange(grid - 1, spans.steps, grid)
-    variants: dict[str, list[npt.NDArray[np.float32]]] = {}
-    for modality in ENCODED:
-        if modality not in contract.modalities:
-            continue
-        encoder = model.encoders[modality]
-        ways = (False, True) if mirrored and modality == "video" else (False,)
-        variants[modality] = []
-        for way in ways:
-            rows = np.zeros((spans.steps, contract.modalities[modality].feature_dim), np.float32)
-            rows[steps] = encode(modality, encoder, spans, _crop_px(contract), steps=steps, mirrored=way)[0]
-            variants[modality].append(rows)
-    return Features(variants, example.truth)
 
 
 def columns_of(contract: Contract) -> list[int]:

@@ -165,3 +165,13 @@ def test_every_weight_gets_a_gradient() -> None:
     network = narrow().train()
     network(torch.randn(2, 3, 16, 32, 32, dtype=torch.float64)).square().sum().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(7, 2), (3, 1), (1, 1)])
+def test_a_still_is_a_clip_whose_other_taps_meet_padding(kernel: int, stride: int) -> None:
+    torch.manual_seed(3)
+    unit = ConvUnit(2, 4, kernel, stride=stride).eval()
+    still = torch.randn(2, 2, 1, 9, 10)
+    padded = np.pad(still.numpy(), [(0, 0), (0, 0), *same(still.shape[2:], (kernel,) * 3, (stride,) * 3)])
+    whole = torch.relu(unit.norm(nn.functional.conv3d(torch.from_numpy(padded), unit.conv.weight, stride=stride)))
+    torch.testing.assert_close(unit(still), whole)

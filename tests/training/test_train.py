@@ -60,6 +60,13 @@ batches = 2
 batch = 2
 learning_rate = 1e-3
 """
+STILLS = """
+[encoders.video.stills]
+epochs = 1
+batches = 2
+batch = 8
+learning_rate = 1e-3
+"""
 
 
 class StopAt(Progress):
@@ -87,7 +94,7 @@ class Run:
 
 
 def _run(model: str, folder: Path) -> Run:
-    text = TINY.replace("MODEL", model)
+    text = TINY.replace("MODEL", model) + (STILLS if model == "cav-demo" else "")
     (folder / "tiny.toml").write_text(text)
     recipe = read_recipe(folder / "tiny.toml")[0]
     trained = train(recipe, text, folder / "whole.safetensors", work=folder / "work")
@@ -132,6 +139,7 @@ def test_a_recipe_trains_the_other_system_and_says_that_its_scores_are_of_means(
         ("rcma", "video encoder 1/2"),
         ("rcma", "audio encoder 1/2"),
         ("rcma", "fusion 1/2"),
+        ("cav", "video stills 1/1"),
         ("cav", "video encoder 1/2"),
         ("cav", "fusion 1/2"),
     ],

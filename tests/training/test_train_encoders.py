@@ -10,11 +10,19 @@ torch = pytest.importorskip("torch")
 from doubles.clip_contract import clip_contract  # noqa: E402
 
 from affectrt.bundle.contract import Contract  # noqa: E402
+from affectrt.models.cav import Cav  # noqa: E402
 from affectrt.models.rcma import Rcma  # noqa: E402
-from affectrt.models.sizes import demo_config  # noqa: E402
+from affectrt.models.sizes import cav_demo_config, demo_config  # noqa: E402
 from affectrt.training.recipe import AudioRecipe, VideoRecipe  # noqa: E402
 from affectrt.training.recordings import Spans  # noqa: E402
-from affectrt.training.train_encoders import EncoderTask, Example, described_by_span, encode  # noqa: E402
+from affectrt.training.train_encoders import (  # noqa: E402
+    EncoderTask,
+    Example,
+    described_by_span,
+    encode,
+    set_norm_momentum,
+    start_from_pictures,
+)
 
 
 def test_an_encoder_learns_what_its_pictures_show() -> None:
@@ -130,3 +138,35 @@ def _clips(count: int, frames: int) -> np.ndarray:
 def _spans(crops: np.ndarray, frames: int = 1) -> Spans:
     count = len(crops)
     return Spans(crops, _clips(count, frames), np.zeros(0, np.float32), np.full(count, -1, np.int64), 15_600)
+
+
+def test_after_a_start_from_pictures_a_clip_that_stands_still_has_the_features_of_its_picture() -> None:
+    torch.manual_seed(4)
+    encoder = Cav(cav_demo_config()).encoders["video"]
+    set_norm_momentum(encoder, 0.25)
+    start_from_pictures(encoder)
+    encoder.train()(torch.randint(0, 256, (4, 1, 88, 88, 3), dtype=torch.uint8))
+    norms = [module for module in encoder.modules() if isinstance(module, torch.nn.BatchNorm3d)]
+    assert len(norms) == 57 and {norm.momentum for norm in norms} == {0.25}
+    encoder.eval()
+    still = torch.randint(0, 256, (2, 1, 88, 88, 3), dtype=torch.uint8)
+    clip = still.expand(2, 16, 88, 88, 3)
+    with torch.inference_mode():
+        features = encoder(still)
+        torch.testing.assert_close(encoder(clip), features, rtol=1e-4, atol=1e-5)
+        assert float(features.std(dim=0).max()) > 1e-3
+
+
+def test_stills_show_the_newest_picture_of_each_clip_alone() -> None:
+    recipe = VideoRecipe(epochs=1, batches=1, batch=8, learning_rate=1e-3, mirror=0)
+    pictures = np.repeat(np.arange(30, dtype=np.uint8)[:, None, None, None] * 8, 12, 1).repeat(12, 2).repeat(3, 3)
+    rows = np.stack([np.maximum(np.arange(k - 3, k + 1), 0) for k in range(30)]).astype(np.int32)
+    spans = Spans(pictures, rows, np.zeros(0, np.float32), np.full(30, -1, np.int64), 0)
+    truth = np.random.default_rng(1).uniform(-1, 1, (30, 2)).astype(np.float32)
+    encoder = Watching()
+    task = EncoderTask(encoder, 1, [Example(spans, truth)], [Example(spans, truth)], recipe, 8, stills=True)
+    task.loss(np.random.default_rng(2))
+    assert encoder.seen[0].shape == (8, 1, 8, 8, 3)
+    task.score()
+    shown = encoder.seen[1][:, 0, 0, 0, 0]
+    assert shown.tolist() == [8 * k for k in range(0, 30, 5)]
