@@ -147,8 +147,9 @@ def test_files_of_the_documented_size_import_and_compute_the_equations(
     assert distance(voice, reference.vggish(float64(patches), audio)) <= TOLERANCE
     assert distance(found, estimates(state, features)) <= TOLERANCE
     result.save(tmp_path / "out.safetensors")
+    again = load_checkpoint(tmp_path / "out.safetensors").model
     with torch.inference_mode():
-        assert torch.equal(load_checkpoint(tmp_path / "out.safetensors").model.fusion(*features), found)
+        assert torch.equal(again.fusion(*features), found)
 
 
 def test_the_configuration_is_read_from_the_shapes(tmp_path: Path) -> None:

@@ -208,6 +208,7 @@ def test_archives_that_torch_did_not_write_are_refused(tmp_path: Path) -> None:
     assert "a zip that torch.save did not write" in refusal(tmp_path / "a", archive(document=b"x"))
     bomb = archive(**{"m/data.pkl": pickle.dumps({}, 2), "m/data/0": bytes(50_000_000)})
     assert len(bomb) < 100_000
+    assert "some compressed" in refusal(tmp_path / "c", archive(**{"m/data.pkl": bytes(64)}))
     assert "has 2 entries of 50000" in refusal(tmp_path / "b", bomb)
 
 
