@@ -79,9 +79,9 @@ def test_the_cav_authors_accuracy_does_not_see_scale_and_offset() -> None:
 
 
 def test_the_cav_authors_accuracy_of_a_worked_example() -> None:
-    # stretched: (0, ½, 1, 1) and (0, 1, 1, ½), both of mean 5/8; variances 11/64 and 11/64, covariance 7/64
-    x, y = np.array([1.0, 2.0, 3.0, 3.0]), np.array([-1.0, 1.0, 1.0, 0.0])
-    assert ccc_author_cav(x, y) == pytest.approx(7 / 11)
+    # stretched: (0, ½, 1, 1) and (0, 0, 1, ½), means 5/8 and 3/8; both variances 11/64, covariance 9/64
+    x, y = np.array([1.0, 2.0, 3.0, 3.0]), np.array([-1.0, -1.0, 1.0, 0.0])
+    assert ccc_author_cav(x, y) == pytest.approx(9 / 11)
     assert ccc_author_cav(np.ones(4), y) == 0.0 and math.isnan(ccc_author_cav(np.zeros(0), np.zeros(0)))
 
 

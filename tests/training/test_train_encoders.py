@@ -76,6 +76,18 @@ def test_all_frames_of_a_clip_are_changed_alike_and_each_clip_otherwise() -> Non
     assert len({clip.tobytes() for clip in seen}) == 12
 
 
+@pytest.mark.parametrize("mirror", [0.0, 0.5, 1.0])
+def test_clips_are_mirrored_whole_and_as_often_as_the_recipe_says(mirror: float) -> None:
+    recipe = VideoRecipe(epochs=1, batches=1, batch=40, learning_rate=1e-3, mirror=mirror)
+    ramp = np.broadcast_to(np.arange(0, 240, 30, dtype=np.uint8)[:, None], (30, 8, 8, 3))
+    truth = np.random.default_rng(1).uniform(-1, 1, (30, 2)).astype(np.float32)
+    encoder = Watching()
+    EncoderTask(encoder, 1, [Example(_spans(ramp, 4), truth)], [], recipe, 8).loss(np.random.default_rng(2))
+    falling = encoder.seen[0][..., 0, 0] > encoder.seen[0][..., -1, 0]
+    assert (falling.all(axis=(1, 2)) | ~falling.any(axis=(1, 2))).all()
+    assert abs(falling.mean() - mirror) < 0.2
+
+
 def test_a_clip_of_one_frame_is_changed_as_a_single_picture_is() -> None:
     recipe = VideoRecipe(epochs=1, batches=1, batch=8, learning_rate=1e-3, turn_deg=8, zoom=0.1, light=0.1)
     pictures = np.random.default_rng(0).integers(0, 255, (30, 12, 12, 3), np.uint8)
