@@ -103,7 +103,7 @@ def _print_stages(results: BenchResults, console: Console, percentiles: Sequence
             ran,
             str(timing.rows),
             *(f"{1000 * timing.percentile(p):.2f}" for p in percentiles),
-            f"{timing.rows_per_second:.1f}",
+            f"{timing.rows_per_second:.{1 if timing.rows_per_second >= 10 else 2}f}",
             "–" if speed is None else f"{speed / 1e9:.1f}",
             "–" if share is None else f"{100 * share:.0f} %",
         )
