@@ -9,15 +9,23 @@ import pytest
 from affectrt.bundle.errors import UsageError
 from affectrt.training.recipe import read_recipe
 
-DEMO = Path(__file__).parents[2] / "training" / "recipes" / "rcma-demo.toml"
+RECIPES = Path(__file__).parents[2] / "training" / "recipes"
+DEMO = RECIPES / "rcma-demo.toml"
 
 
-def test_the_demo_recipe_reads() -> None:
-    recipe, text = read_recipe(DEMO)
-    assert recipe.name == "rcma-demo" and text == DEMO.read_text()
-    assert (recipe.corpus.train, recipe.corpus.validation, recipe.corpus.test) == (44, 10, 14)
+@pytest.mark.parametrize(("name", "model"), [("rcma-demo", "demo"), ("cav-demo", "cav-demo")])
+def test_the_demo_recipes_read(name: str, model: str) -> None:
+    path = RECIPES / f"{name}.toml"
+    recipe, text = read_recipe(path)
+    assert recipe.name == name and recipe.model == model and text == path.read_text()
     assert recipe.fusion.loss == "lin"
     assert "not for people" in recipe.intended_use.lower()
+
+
+def test_both_systems_learn_from_the_same_people() -> None:
+    corpora = [read_recipe(RECIPES / f"{name}.toml")[0].corpus for name in ("rcma-demo", "cav-demo")]
+    assert corpora[0] == corpora[1]
+    assert (corpora[0].train, corpora[0].validation, corpora[0].test) == (44, 10, 14)
 
 
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
@@ -43,14 +51,15 @@ def test_a_missing_recipe_is_a_users_mistake(tmp_path: Path) -> None:
         read_recipe(tmp_path / "none.toml")
 
 
-def test_the_demo_checkpoint_comes_from_the_demo_recipe() -> None:
-    """The weights in the repository say which text they were trained by: it must be the recipe beside them."""
+@pytest.mark.parametrize("name", ["rcma-demo", "cav-demo"])
+def test_the_demo_checkpoints_come_from_the_demo_recipes(name: str) -> None:
+    """The weights in the repository say which text they were trained by: it must be the recipe's of their name."""
     pytest.importorskip("torch")
     from affectrt.models.checkpoint import load_checkpoint
 
-    path = DEMO.parents[2] / "models" / "weights" / "rcma-demo.safetensors"
+    path = RECIPES.parents[1] / "models" / "weights" / f"{name}.safetensors"
     told = load_checkpoint(path).provenance
-    assert told["recipe_text"] == DEMO.read_text()
+    assert told["recipe_text"] == (RECIPES / f"{name}.toml").read_text()
     assert path.stat().st_size <= 6_000_000
     both, *alone = (sum(d["value"] for d in a["ccc"].values()) / 2 for a in told["accuracy"])
     assert min(d["value"] for d in told["accuracy"][0]["ccc"].values()) >= 0.80
