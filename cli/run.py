@@ -143,8 +143,9 @@ def _tell(report: RunReport, *, quiet: bool) -> None:
         )
     if quiet:
         return
+    digits = 1 if report.times_real_time >= 1 else 2
     print(
         f"{report.source}: {report.estimates} estimates of {report.media_s:.1f} s in {report.wall_s:.1f} s, "
-        f"{report.times_real_time:.{1 if report.times_real_time >= 1 else 2}f} times real time ({report.precision}, {report.backend})",
+        f"{report.times_real_time:.{digits}f} times real time ({report.precision}, {report.backend})",
         file=sys.stderr,
     )
