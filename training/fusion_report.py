@@ -88,7 +88,7 @@ def _reading(table: FusionTable) -> str:
         "its first weights and the random windows that it learns from. Kept is the epoch that is best in validation.",
         f"**±** is the sample standard deviation over {len(table.seeds)} seeds (n − 1). Differences smaller than it "
         f"mean nothing. It does not hold the chance of having drawn these {drawn.test} test people, which is larger: "
-        "95 % intervals of the demo weights, in the README, reach ±0.02 to ±0.03.",
+        "the README has 95 % intervals of the demo weights.",
         "**Scored** on the test people, over the windows of a session that streams with its default hop, formed "
         "without the session (`streamed_estimates`). " + " ".join(_checks(table)),
         "**The papers' figures** are of people, of another corpus and of larger networks. Only the order of rows can "
