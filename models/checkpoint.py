@@ -241,7 +241,8 @@ def _fill(source: Path, module: nn.Module, header: Mapping[str, Any], content: b
             fix=FIX_FILE,
         )
     try:
-        tensors: dict[str, Tensor] = safetensors.torch.load(content)
+        # Copies: what the library gives are views of the file's bytes, aligned to nothing; training aborted on them.
+        tensors = {name: tensor.clone() for name, tensor in safetensors.torch.load(content).items()}
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise _broken(source, f"is not a safetensors file: {error}") from None
     broken = [n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
