@@ -19,7 +19,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .configuration import Config
 from .differences import Described, described, differences, listed

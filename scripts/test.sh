@@ -7,7 +7,7 @@ if [ "${1:-}" = --all ]; then
     shift
     slow=""
 fi
-[ $# -eq 0 ] || exec .venv/bin/python -m pytest -m "$slow" "$@"
+case "$*" in *tests*) exec .venv/bin/python -m pytest -m "$slow" "$@" ;; esac
 # Two processes: after everything else, with GStreamer's libraries loaded, a backward pass of torch was seen to abort.
-.venv/bin/python -m pytest -m "$slow" tests/models
-exec .venv/bin/python -m pytest -m "$slow" --ignore tests/models
+.venv/bin/python -m pytest -m "$slow" "$@" tests/models
+exec .venv/bin/python -m pytest -m "$slow" "$@" --ignore tests/models
