@@ -10,25 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import affectrt.models
 from affectrt.bundle.contract import Contract
 from affectrt.export import export_bundle
-from affectrt.models import load_checkpoint, save_checkpoint
+from affectrt.models import load_checkpoint
 from affectrt.models.cav import Cav
 from affectrt.models.sizes import cav_demo_config
 from affectrt.runtime.engines import open_engines
 from affectrt.runtime.scheduler import Scheduler
 from affectrt.runtime.session import Session
 
-STEPS = 171  # windows reach back 128 steps, so that the last ones slide off the beginning
+STEPS = 151  # windows reach back 128 steps, so that the last ones slide off the beginning
 CLIP, CLIPS = 16, 8
 RATE, STEP_SAMPLES, SPAN = 16_000, 640, 10_240
-PROVENANCE = {"licence": "Apache-2.0", "intended_use": "tests", "recipe": "none", "training_corpus": "none"}
 
 
 @dataclass(frozen=True)
@@ -73,22 +74,17 @@ def recording() -> Recording:
 
 @pytest.fixture(scope="module")
 def streamed(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Streamed]:
-    folder = tmp_path_factory.mktemp("cav")
-    torch.manual_seed(5)
-    model = Cav(cav_demo_config())
-    for module in model.modules():
-        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
-    model.eval()
+    # Trained weights: with random ones all windows look nearly alike.
+    checkpoint = load_checkpoint(Path(affectrt.models.__path__[0]) / "weights" / "cav-demo.safetensors")
+    model = checkpoint.model
+    assert isinstance(model, Cav)
     features = [encoded(model.encoders["video"], recording.clips), encoded(model.encoders["audio"], recording.pieces)]
-    save_checkpoint(model, folder / "m.safetensors", PROVENANCE)
     some = slice(0, STEPS, 20)
     recordings = {"video": {"frames": recording.clips[some]}, "audio": {"waveform": recording.pieces[some]}}
     recordings["fusion"] = {
-        name: rows[held_at(np.array([40, 150]))] for name, rows in zip(("video", "audio"), features, strict=True)
+        name: rows[held_at(np.array([40, 140]))] for name, rows in zip(("video", "audio"), features, strict=True)
     }
-    bundle = export_bundle(load_checkpoint(folder / "m.safetensors"), folder / "m.affect", recordings=recordings)
+    bundle = export_bundle(checkpoint, tmp_path_factory.mktemp("cav") / "m.affect", recordings=recordings)
     with ExitStack() as stack:
         scheduler = Scheduler(bundle.contract, open_engines(bundle, "fp32", stack))
         yield Streamed(bundle.contract, scheduler, recording, whole_windows(model, recording, features))
@@ -129,7 +125,7 @@ def test_streaming_cav_equals_pytorch_on_whole_windows(
     assert [e.warming_up for e in estimates] == [step < 127 for step in range(hop - 1, steps, hop)]
     got = np.array([[e.valence, e.arousal] for e in estimates])
     want = streamed.whole[hop - 1 : steps : hop]
-    assert streamed.whole.std(axis=0).min() > 1e-3, "a constant would prove nothing"
+    assert streamed.whole.std(axis=0).min() > 0.02, "a constant would prove nothing"
     assert np.abs(got - want).max() <= 1e-4
 
 
