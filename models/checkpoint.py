@@ -19,7 +19,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .configuration import Config
 from .differences import Described, described, differences, listed
@@ -241,8 +241,7 @@ def _fill(source: Path, module: nn.Module, header: Mapping[str, Any], content: b
             fix=FIX_FILE,
         )
     try:
-        # Copies: what the library gives are views of the file's bytes, aligned to nothing; training aborted on them.
-        tensors = {name: tensor.clone() for name, tensor in safetensors.torch.load(content).items()}
+        tensors: dict[str, Tensor] = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise _broken(source, f"is not a safetensors file: {error}") from None
     broken = [n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]

@@ -82,7 +82,12 @@ class ResidualUnit(nn.Module):
             self.shortcut = nn.MaxPool2d(1, stride)
         else:
             self.shortcut = nn.Identity()
+        # oneDNN's gradient of a strided 1 x 1 convolution writes out of bounds where its input lies channels last with
+        # fewer channels than a vector holds (its issue 6035): wrong gradients, a crash or no end.
+        block = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8
+        self.channels_first = stride != 1 and width < block
 
     def forward(self, x: Tensor) -> Tensor:
-        total: Tensor = self.residual(x) + self.shortcut(x)
+        entering = x.contiguous() if self.channels_first and torch.is_grad_enabled() else x
+        total: Tensor = self.residual(x) + self.shortcut(entering)
         return total

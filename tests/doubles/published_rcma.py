@@ -75,13 +75,13 @@ class _Writer:
     def uniform(self, name: str, *shape: int, low: float = 0.5, high: float = 1.5) -> None:
         self.state[name] = low + (high - low) * torch.rand(shape, generator=self._random)
 
-    def affine(self, name: str, *shape: int, bias: bool = True, gain: float = 1.4) -> None:
+    def affine(self, name: str, *shape: int, bias: bool = True, gain: float = 1.4, shift: float = 0.4) -> None:
         fan_in = 1
         for side in shape[1:]:
             fan_in *= side
         self.normal(f"{name}.weight", *shape, scale=gain * fan_in**-0.5)
         if bias:
-            self.normal(f"{name}.bias", shape[0], scale=0.4)
+            self.normal(f"{name}.bias", shape[0], scale=shift)
 
     def norm(self, name: str, width: int) -> None:
         self.uniform(f"{name}.weight", width)
@@ -152,7 +152,8 @@ class _Writer:
             self.affine(f"{dense}.query_linear{name}", side, side)
         for number, width in enumerate(widths, 1):
             self.affine(f"{dense}.key{number}_linear", steps, steps)
-            self.affine(f"{dense}.value{number}_linear", width, width)
+            # A sum over d_m goes through a tanh: of larger values nothing but signs would be left, ill-conditioned.
+            self.affine(f"{dense}.value{number}_linear", width, width, gain=1.4 * width**-0.5, shift=0.4 * width**-0.5)
             self.affine(f"{prefix}.linears.{number - 1}.0", width, joined[number - 1])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -90,6 +92,21 @@ def test_vggish_features_are_not_rectified() -> None:
     features = Vggish(channels=(2, 3, 4, 4, 5, 5), hidden=6, feature_dim=50)(torch.randn(2, 96, 64))
     assert features.shape == (2, 50)
     assert bool((features < 0).any())
+
+
+@pytest.mark.parametrize("width", [3, 4, 7, 8, 12, 16])
+def test_a_narrow_shortcut_learns_the_right_gradient_from_channels_last(width: int) -> None:
+    """As it lies behind a front end whose pixels are NHWC; oneDNN's own kernel gave garbage here, hung or crashed."""
+    torch.manual_seed(5)
+    unit = ResidualUnit(width, 20, 2)
+    x = torch.randn(4, width, 16, 16).to(memory_format=torch.channels_last)
+    plain = copy.deepcopy(unit).double()
+    target = torch.randn(4, 20, 8, 8)
+    (unit(x) * target).sum().backward()
+    (plain(x.double()) * target.double()).sum().backward()
+    for found, wanted in zip(unit.parameters(), plain.parameters(), strict=True):
+        assert found.grad is not None and wanted.grad is not None
+        assert torch.allclose(found.grad.double(), wanted.grad, rtol=1e-3, atol=1e-3 * float(wanted.grad.abs().max()))
 
 
 def bn(x: Tensor, norm: nn.Module) -> Tensor:
