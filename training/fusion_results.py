@@ -93,7 +93,7 @@ def append_result(path: Path, result: Result) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-        file.write(json.dumps(result.model_dump(mode="json"), sort_keys=True).encode() + b"\n")
+        file.write(json.dumps(result.model_dump(mode="json")).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

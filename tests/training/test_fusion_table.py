@@ -87,7 +87,9 @@ def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_figures(fresh: 
     assert len(lines) == 4
     store.write_bytes(b"".join(lines[:2]) + lines[2][:40])  # killed while it wrote the third
     rest = Lines()
-    assert figures(make_table(QUICK, fresh, rest)) == figures(whole)
+    resumed = figures(make_table(QUICK, fresh, rest))
+    assert resumed == figures(whole)
+    assert {tuple(ccc) for ccc in resumed.values()} == {("valence", "arousal")}  # the order of the table's columns
     assert len(rest.trained) == 2
     again = Lines()
     assert figures(make_table(QUICK, fresh, again)) == figures(whole)
