@@ -22,7 +22,21 @@ from .errors import (
     ParityError,
     UsageError,
 )
-from .manifest import FORMAT, FORMAT_VERSION, Accuracy, Graph, Interval, Manifest, Precision, Provenance
+from .manifest import (
+    FORMAT,
+    FORMAT_VERSION,
+    Accuracy,
+    Asked,
+    Candidate,
+    Compared,
+    Graph,
+    Guarded,
+    Interval,
+    Manifest,
+    Precision,
+    Provenance,
+    Selection,
+)
 from .store import Bundle, open_bundle
 from .writer import BundleDraft, FileDraft, GraphDraft, update_bundle, write_bundle
 
@@ -31,10 +45,13 @@ __all__ = [
     "FORMAT_VERSION",
     "Accuracy",
     "AffectError",
+    "Asked",
     "AudioModality",
     "Bundle",
     "BundleDraft",
     "BundleError",
+    "Candidate",
+    "Compared",
     "Contract",
     "DType",
     "EngineError",
@@ -43,6 +60,7 @@ __all__ = [
     "FusionStage",
     "Graph",
     "GraphDraft",
+    "Guarded",
     "Interval",
     "Manifest",
     "MediaError",
@@ -53,6 +71,7 @@ __all__ = [
     "ParityError",
     "Precision",
     "Provenance",
+    "Selection",
     "TensorInfo",
     "TextModality",
     "UsageError",

@@ -8,13 +8,32 @@ from pydantic import Field, model_validator
 
 from .contract import Contract, Record, StageName
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "Accuracy", "Graph", "Interval", "Manifest", "Precision", "Provenance"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "Accuracy",
+    "Asked",
+    "Attachment",
+    "Candidate",
+    "Compared",
+    "Graph",
+    "Guarded",
+    "Interval",
+    "Manifest",
+    "Precision",
+    "Provenance",
+    "Selection",
+    "Target",
+]
 
 FORMAT = "affect-bundle"
 FORMAT_VERSION = 1
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "int8-fp16"]
+Asked = Precision | Literal["auto"]
+"""What a reader may be asked for: a precision, or what was selected for its target."""
 Target = Literal["any", "cpu", "tensorrt"]
+OutputName = Literal["valence", "arousal"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A path inside the bundle: no parent folder, no absolute path, one folder deep at most.
 InnerPath = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9_\-]+/)?[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)+$")]
@@ -70,7 +89,59 @@ class Accuracy(Record):
     backend: str
     corpus: str
     videos: Annotated[int, Field(ge=1)]
-    ccc: dict[Literal["valence", "arousal"], Interval]
+    ccc: dict[OutputName, Interval]
+
+
+class Candidate(Record):
+    """One stage in one precision on a selection's target: what it costs, what it loses, what became of it.
+
+    `latency_ms` is the median of a row in a batch as `affectrt run` makes them, `speed_up` that of the next higher
+    precision over this one's, round by round of one interleaved run; both are null where nothing was timed, as
+    `share_of_peak` is where the machine's peak was not measured. `error` is the relative L2 error of the stage's output
+    on recorded inputs. `kept` names layers that stay in a higher precision.
+    """
+
+    stage: StageName
+    precision: Precision
+    size_bytes: Annotated[int, Field(ge=1)]
+    latency_ms: Annotated[float, Field(gt=0)] | None = None
+    speed_up: Interval | None = None
+    share_of_peak: Annotated[float, Field(ge=0)] | None = None
+    error: Annotated[float, Field(ge=0)] | None = None
+    kept: tuple[str, ...] = ()
+    verdict: Annotated[str, Field(min_length=1)]
+
+
+class Compared(Record):
+    """CCC of FP32 and of a selection on the same videos, and what is lost, paired by video."""
+
+    reference: Interval
+    candidate: Interval
+    loss: Interval
+
+
+class Guarded(Record):
+    """The accuracy of a selection, against the truth or, where there is none, as agreement with FP32's answers."""
+
+    kind: Literal["truth", "agreement"]
+    corpus: str
+    videos: Annotated[int, Field(ge=1)]
+    backend: str
+    max_loss: float
+    max_upper_loss: float
+    passed: bool
+    ccc: dict[OutputName, Compared]
+
+
+class Selection(Record):
+    """What `auto` runs on a target, and the measurements that chose it; `forced` where a person overrode them."""
+
+    target: Literal["cpu", "tensorrt"]
+    plan: dict[str, Precision]
+    forced: bool = False
+    machine: str
+    candidates: tuple[Candidate, ...] = ()
+    guard: Guarded | None = None
 
 
 class Manifest(Record):
@@ -86,6 +157,8 @@ class Manifest(Record):
     # precision asked for → stage → precision run; a stage that is not named runs fp32
     plans: dict[Precision, dict[str, Precision]] = {}
     accuracy: tuple[Accuracy, ...] = ()
+    # at most one for each target
+    selections: tuple[Selection, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:
@@ -101,8 +174,13 @@ class Manifest(Record):
         for stage in self.contract.stages:
             if (stage, "fp32", "any") not in seen:
                 raise ValueError(f"stage {stage!r} has no fp32 graph for target 'any'")
-        for precision, plan in self.plans.items():
+        named = [(f"plan {asked!r}", plan) for asked, plan in self.plans.items()]
+        named += [(f"the selection for {chosen.target}", chosen.plan) for chosen in self.selections]
+        for what, plan in named:
             for stage in plan:
                 if stage not in stages:
-                    raise ValueError(f"plan {precision!r} names unknown stage {stage!r}")
+                    raise ValueError(f"{what} names unknown stage {stage!r}")
+        targets = [chosen.target for chosen in self.selections]
+        if len(set(targets)) != len(targets):
+            raise ValueError(f"two selections for one target: {', '.join(targets)}")
         return self

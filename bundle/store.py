@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from .contract import Contract
 from .errors import BundleError
-from .manifest import FORMAT, FORMAT_VERSION, Attachment, Graph, Manifest, Precision, Target
+from .manifest import FORMAT, FORMAT_VERSION, Attachment, Graph, Manifest, Precision, Selection, Target
 from .strict_json import printable, problems_from_validation, value_from_json
 
 __all__ = ["MANIFEST_NAME", "MAX_MANIFEST_BYTES", "Bundle", "manifest_from_json", "open_bundle"]
@@ -29,7 +29,7 @@ MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 << 20
 CHUNK_BYTES = 1 << 20
 MAX_PROBLEMS_SHOWN = 20
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int8-fp16")
 FETCH_AGAIN = "copy the bundle again from where it came from, or write it anew with `affectrt export`"
 
 
@@ -49,15 +49,26 @@ class Bundle:
         """What may be asked for: fp32 always, and every precision that has a plan."""
         return tuple(p for p in PRECISIONS if p == "fp32" or p in self.manifest.plans)
 
-    def plan(self, precision: str) -> dict[str, Precision]:
-        """Stage → precision that runs when `precision` is asked for; raises BundleError if it cannot be."""
-        if precision not in self.precisions():
+    def selection(self, target: Target) -> Selection | None:
+        """What was chosen for `target` by measurement, if anything was."""
+        return next((chosen for chosen in self.manifest.selections if chosen.target == target), None)
+
+    def plan(self, precision: str, target: Target = "cpu") -> dict[str, Precision]:
+        """Stage → precision that runs on `target` when `precision` is asked for; raises BundleError if it cannot be."""
+        fix = f"affectrt calibrate {self.path} CORPUS"
+        plan: Mapping[str, Precision]
+        if precision == "auto":
+            chosen = self.selection(target)
+            if chosen is None:
+                raise BundleError(f"nothing was selected for {target} in {self.path}", expected="a selection", fix=fix)
+            plan = chosen.plan
+        elif precision in self.precisions():
+            plan = next((p for asked, p in self.manifest.plans.items() if asked == precision), {})
+        else:
+            choice = (*self.precisions(), *(["auto"] if self.selection(target) else []))
             raise BundleError(
-                f"{self.path} has no precision {precision!r}",
-                expected=f"one of {', '.join(self.precisions())}",
-                fix=f"affectrt calibrate {self.path} CORPUS",
+                f"{self.path} has no precision {precision!r}", expected=f"one of {', '.join(choice)}", fix=fix
             )
-        plan = next((p for asked, p in self.manifest.plans.items() if asked == precision), {})
         return {stage: plan.get(stage, "fp32") for stage in self.contract.stages}
 
     def graph_for(self, stage: str, precision: str, target: Target = "cpu") -> Graph:
@@ -65,7 +76,7 @@ class Bundle:
 
         The manifest's plan decides which precision runs; a graph made for `target` goes before one for "any".
         """
-        plan = self.plan(precision)
+        plan = self.plan(precision, target)
         if stage not in plan:
             raise BundleError(f"{self.path} has no stage {stage!r}", expected=f"one of {', '.join(plan)}")
         made = {g.target: g for g in self.manifest.graphs if (g.stage, g.precision) == (stage, plan[stage])}
@@ -179,6 +190,11 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
                 yield f"the plan for fp32 runs {stage} in {precision}"
             if (stage, precision) not in made:
                 yield f"the plan for {asked} runs {stage} in {precision}, but there is no such graph"
+    for chosen in manifest.selections:
+        usable = {(g.stage, g.precision) for g in manifest.graphs if g.target in ("any", chosen.target)}
+        for stage, precision in chosen.plan.items():
+            if (stage, precision) not in usable:
+                yield f"the selection for {chosen.target} runs {stage} in {precision}, but there is no such graph"
 
 
 def _read_inner(root: Path, file: Graph | Attachment, *, keep: bool = True) -> tuple[str | None, bytes]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .contract import Contract
 from .errors import BundleError
-from .manifest import Accuracy, Attachment, Graph, Manifest, Precision, Provenance, Target
+from .manifest import Accuracy, Attachment, Graph, Manifest, Precision, Provenance, Selection, Target
 from .store import MANIFEST_NAME, Bundle, manifest_from_json, open_bundle
 from .strict_json import value_from_json
 
@@ -94,20 +94,25 @@ def update_bundle(
     attachments: Mapping[str, FileDraft] | None = None,
     plans: Plans | None = None,
     accuracy: Sequence[Accuracy] = (),
+    selections: Sequence[Selection] = (),
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """A bundle with more in it, written over `bundle` or to `out`, all or nothing.
 
     A new graph replaces the one of the same stage, precision and target; a new attachment or plan the one of
-    its name; a new accuracy the one of the same precision, backend and corpus. Accuracies of a precision that gets
-    new graphs go, because they were measured on the old ones. What stays is hashed again.
+    its name; a new accuracy the one of the same precision, backend and corpus; a new selection the one of its target.
+    Accuracies and selections of what gets new graphs go, because they were measured on the old ones. What stays is
+    hashed again.
     """
     target = bundle.path if out is None else Path(out)
     old = bundle.manifest
     drawn = {(g.stage, g.precision, g.target) for g in graphs}
     measured = {(a.precision, a.backend, a.corpus) for a in accuracy}
-    redrawn = {g.precision for g in graphs}
+    redrawn: set[str] = {g.precision for g in graphs}
+    if graphs or selections:
+        redrawn.add("auto")
+    measured_on_old = {g.target for g in graphs} | {chosen.target for chosen in selections}
     files = dict(attachments or {})
     with _staged(target, overwrite=overwrite or out is None) as folder:
         kept = [g for g in old.graphs if (g.stage, g.precision, g.target) not in drawn]
@@ -127,6 +132,10 @@ def update_bundle(
                         if a.precision not in redrawn and (a.precision, a.backend, a.corpus) not in measured
                     ),
                     *accuracy,
+                ),
+                "selections": (
+                    *(s for s in old.selections if not measured_on_old & {s.target, "any"}),
+                    *selections,
                 ),
             }
         )

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 if TYPE_CHECKING:
-    from affectrt.bundle import Bundle, Precision
+    from affectrt.bundle import Asked, Bundle
 
 __all__ = ["build"]
 
 
 def build(
     bundle: Annotated[Path, typer.Argument(help="A bundle directory, NAME.affect.", show_default=False)],
-    precision: Annotated[str, typer.Option(help="fp32, or one that `calibrate` has added.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, what `calibrate` added, or auto.")] = "fp32",
     backend: Annotated[str, typer.Option(help="auto or onnxruntime.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Default: the cores this process may use.")] = None,
     warmup: Annotated[int, typer.Option(min=1, help="Runs of each graph before the timed one.")] = 3,
@@ -37,13 +37,11 @@ def build(
     opened = open_bundle(bundle)
     opened.plan(precision)  # an unknown precision is told before any graph is loaded
     for stage in opened.contract.stages:
-        _build_stage(opened, stage, cast("Precision", precision), backend, threads, warmup)
+        _build_stage(opened, stage, cast("Asked", precision), backend, threads, warmup)
     typer.echo("ONNX Runtime compiles at load time: nothing was cached, and the next start pays the load time again.")
 
 
-def _build_stage(
-    bundle: Bundle, stage: str, precision: Precision, backend: str, threads: int | None, warmup: int
-) -> None:
+def _build_stage(bundle: Bundle, stage: str, precision: Asked, backend: str, threads: int | None, warmup: int) -> None:
     import numpy as np
 
     from affectrt.runtime.engines import open_engine

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 if TYPE_CHECKING:
-    from affectrt.bundle import Precision
+    from affectrt.bundle import Asked
     from affectrt.runtime.run import Progress, RunReport, Stop
 
 __all__ = ["run"]
@@ -33,7 +33,9 @@ def run(
             show_default=False,
         ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8, as far as the bundle has it.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="As far as the bundle has it: fp32, int8, …; auto: what was selected.")
+    ] = "fp32",
     backend: Annotated[str, typer.Option(help="What executes the graphs: auto or onnxruntime.")] = "auto",
     hop: Annotated[
         int | None,
@@ -70,7 +72,7 @@ def run(
             opened,
             media,
             targets,
-            precision=cast("Precision", precision),
+            precision=cast("Asked", precision),
             backend=backend,
             hop_steps=hop,
             threads=threads,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from affectrt.bundle.contract import Contract
-from affectrt.bundle.manifest import Precision
+from affectrt.bundle.manifest import Asked
 from affectrt.bundle.store import Bundle, open_bundle
 
 from .engines import open_engines
@@ -87,7 +87,7 @@ def run_bundle(
     source: Source,
     sinks: Sequence[Sink] = (),
     *,
-    precision: Precision = "fp32",
+    precision: Asked = "fp32",
     backend: str = "auto",
     hop_steps: int | None = None,
     threads: int | None = None,

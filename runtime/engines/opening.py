@@ -12,7 +12,7 @@ from .base import Engine, TensorSpec
 from .onnxruntime_engine import OnnxRuntimeEngine
 
 if TYPE_CHECKING:
-    from affectrt.bundle.manifest import Precision
+    from affectrt.bundle.manifest import Asked
     from affectrt.bundle.store import Bundle
 
 __all__ = ["open_engine", "open_engines"]
@@ -21,7 +21,7 @@ __all__ = ["open_engine", "open_engines"]
 def open_engine(
     bundle: Bundle,
     stage: str,
-    precision: Precision = "fp32",
+    precision: Asked = "fp32",
     backend: str = "auto",
     threads: int | None = None,
 ) -> Engine:
@@ -54,7 +54,7 @@ def open_engine(
 
 def open_engines(
     bundle: Bundle,
-    precision: Precision,
+    precision: Asked,
     stack: ExitStack,
     backend: str = "auto",
     threads: int | None = None,

@@ -9,13 +9,16 @@ import pytest
 
 from affectrt.bundle import (
     Accuracy,
+    Bundle,
     BundleDraft,
     BundleError,
+    Candidate,
     Contract,
     FileDraft,
     GraphDraft,
     Interval,
     Provenance,
+    Selection,
     open_bundle,
     update_bundle,
     write_bundle,
@@ -156,6 +159,54 @@ def test_a_file_changed_after_opening_is_not_used(bundle_path: Path) -> None:
     (bundle_path / "graphs/audio.fp32.onnx").write_bytes(b"Audio graph")
     with pytest.raises(BundleError, match="changed since it was opened"):
         bundle.read(bundle.graph_for("audio", "fp32"))
+
+
+def selection(**changes: object) -> Selection:
+    fields: dict[str, object] = {
+        "target": "cpu",
+        "plan": {"audio": "int8"},
+        "machine": "a test",
+        "candidates": (Candidate(stage="audio", precision="int8", size_bytes=4, verdict="chosen"),),
+    }
+    return Selection.model_validate({**fields, **changes})
+
+
+def with_int8(path: Path, *selections: Selection) -> Bundle:
+    graphs = [GraphDraft("audio", "int8", b"int8", 20, target="cpu")]
+    return update_bundle(open_bundle(path), graphs=graphs, selections=selections)
+
+
+def test_auto_runs_what_was_selected_for_the_target(bundle_path: Path) -> None:
+    bundle = with_int8(bundle_path, selection())
+    assert bundle.plan("auto") == {"audio": "int8", "fusion": "fp32"}
+    assert bundle.graph_for("audio", "auto").precision == "int8"
+    assert open_bundle(bundle_path).selection("cpu") == selection()
+    with pytest.raises(BundleError, match="nothing was selected for tensorrt"):
+        bundle.graph_for("audio", "auto", target="tensorrt")
+
+
+def test_a_selection_goes_with_the_graphs_it_was_measured_on(bundle_path: Path) -> None:
+    with_int8(bundle_path, selection())
+    kept = update_bundle(open_bundle(bundle_path), graphs=[GraphDraft("audio", "int8", b"trt", 20, target="tensorrt")])
+    assert kept.selection("cpu") == selection()
+    again = update_bundle(kept, graphs=[GraphDraft("audio", "int8", b"other", 20, target="cpu")])
+    assert again.manifest.selections == ()
+
+
+@pytest.mark.parametrize(
+    ("selections", "reason"),
+    [
+        ([selection(plan={"audio": "fp16"})], "runs audio in fp16, but there is no such graph"),
+        ([selection(target="tensorrt")], "runs audio in int8, but there is no such graph"),
+        ([selection(plan={"nose": "fp32"})], "the selection for cpu names unknown stage 'nose'"),
+        ([selection(), selection()], "two selections for one target"),
+    ],
+)
+def test_a_selection_that_cannot_run_is_refused(bundle_path: Path, selections: list[Selection], reason: str) -> None:
+    before = (bundle_path / "manifest.json").read_bytes()
+    with pytest.raises(BundleError, match=reason):
+        with_int8(bundle_path, *selections)
+    assert (bundle_path / "manifest.json").read_bytes() == before
 
 
 def test_unknown_files_are_ignored(bundle_path: Path) -> None:
