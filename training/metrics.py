@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from affectrt.bundle.manifest import Interval
+from affectrt.bundle.manifest import Compared, Interval
 
-__all__ = ["bootstrap_ci_over_videos", "ccc", "ccc_author_cav", "ccc_author_rcma"]
+__all__ = ["bootstrap_ci_over_videos", "ccc", "ccc_author_cav", "ccc_author_rcma", "paired_bootstrap_over_videos"]
 
 Series = npt.NDArray[np.floating]
 _Float64 = npt.NDArray[np.float64]
+_Pair = tuple[_Float64, _Float64]
 
 
 def ccc(x: Series, y: Series) -> float:
@@ -73,30 +74,82 @@ def bootstrap_ci_over_videos(
     """CCC over the concatenation of all videos, with a percentile interval from resampling whole videos.
 
     Steps of one video are not independent, videos are: hence the unit that is drawn with replacement. The
-    interval is left out (None) for a single video.
+    interval is left out (None) for a single video. Raises ValueError where there is no row to compare.
     """
     if len(estimates) != len(truths) or not estimates:
         raise ValueError(f"{len(estimates)} estimated and {len(truths)} true series; expected as many, at least one")
     pairs = [_paired(x, y) for x, y in zip(estimates, truths, strict=True)]
+    return _interval(_value(pairs), _resampled(pairs, resamples, seed), level)
+
+
+def paired_bootstrap_over_videos(
+    references: Sequence[Series],
+    candidates: Sequence[Series],
+    truths: Sequence[Series],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Compared:
+    """CCC of two models on the same videos, and `loss`, the reference's minus the candidate's.
+
+    Every resample draws the same videos for both, so that what makes a video hard for either of them cancels in the
+    difference: its interval is that of the loss itself, not of two CCCs. Rows that one of the three lacks are left out
+    for all. Intervals as those of `bootstrap_ci_over_videos`.
+    """
+    if not len(references) == len(candidates) == len(truths) or not truths:
+        raise ValueError(
+            f"{len(references)} reference, {len(candidates)} candidate and {len(truths)} true series; "
+            "expected as many, at least one"
+        )
+    rows = [_known(x, c, y) for x, c, y in zip(references, candidates, truths, strict=True)]
+    pairs = [(x, y) for x, _, y in rows], [(c, y) for _, c, y in rows]
+    values = [_value(of_one) for of_one in pairs]
+    drawn = [_resampled(of_one, resamples, seed) for of_one in pairs]
+    return Compared(
+        reference=_interval(values[0], drawn[0], level),
+        candidate=_interval(values[1], drawn[1], level),
+        loss=_interval(values[0] - values[1], drawn[0] - drawn[1], level),
+    )
+
+
+def _value(pairs: Sequence[_Pair]) -> float:
     value = ccc(np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs]))
-    if len(pairs) < 2 or np.isnan(value):
-        return Interval(value=value)
+    if np.isnan(value):
+        raise ValueError("no row has both an estimate and an annotation")
+    return value
+
+
+def _resampled(pairs: Sequence[_Pair], resamples: int, seed: int) -> _Float64:
+    """CCC of every resample, (resamples,); one seed and number of videos always draw the same videos."""
     # CCC does not change when both series shift together; centred sums keep the digits of the squares.
     centre = float(np.concatenate([y for _, y in pairs]).mean())
     sums = np.stack([_sums(x - centre, y - centre) for x, y in pairs])
     drawn = np.random.default_rng(seed).integers(0, len(pairs), size=(resamples, len(pairs)))
+    return _ccc_of_sums(sums[drawn].sum(axis=1)) if len(pairs) > 1 else np.zeros(0)
+
+
+def _interval(value: float, resampled: _Float64, level: float) -> Interval:
+    if len(resampled) == 0:
+        return Interval(value=value)
     tail = (1 - level) / 2
-    low, high = np.quantile(_ccc_of_sums(sums[drawn].sum(axis=1)), [tail, 1 - tail])
+    low, high = np.quantile(resampled, [tail, 1 - tail])
     return Interval(value=value, low=float(low), high=float(high))
 
 
-def _paired(x: Series, y: Series) -> tuple[_Float64, _Float64]:
-    a: _Float64 = np.asarray(x, np.float64)
-    b: _Float64 = np.asarray(y, np.float64)
-    if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"series of shapes {a.shape} and {b.shape}; expected two of one shape (n,)")
-    known = ~(np.isnan(a) | np.isnan(b))
-    return a[known], b[known]
+def _paired(x: Series, y: Series) -> _Pair:
+    a, b = _known(x, y)
+    return a, b
+
+
+def _known(*series: Series) -> list[_Float64]:
+    """The rows that none of the series lacks."""
+    columns = [np.asarray(one, np.float64) for one in series]
+    if columns[0].ndim != 1 or len({column.shape for column in columns}) != 1:
+        shapes = " and ".join(str(column.shape) for column in columns)
+        raise ValueError(f"series of shapes {shapes}; expected all of one shape (n,)")
+    known = ~np.isnan(columns).any(axis=0)
+    return [column[known] for column in columns]
 
 
 def _sums(x: _Float64, y: _Float64) -> _Float64:

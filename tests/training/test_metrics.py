@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from affectrt.training.metrics import bootstrap_ci_over_videos, ccc, ccc_author_cav, ccc_author_rcma
+from affectrt.training.metrics import (
+    bootstrap_ci_over_videos,
+    ccc,
+    ccc_author_cav,
+    ccc_author_rcma,
+    paired_bootstrap_over_videos,
+)
 
 SERIES = arrays(np.float64, 20, elements=st.floats(-1, 1, width=32))
 
@@ -116,3 +122,58 @@ def test_interval_contains_its_value_and_narrows_with_more_videos(seed: int) -> 
 def test_one_video_has_no_interval() -> None:
     interval = bootstrap_ci_over_videos([np.array([0.0, 1.0])], [np.array([0.1, 0.9])])
     assert interval.low is None and interval.high is None
+
+
+def test_nothing_to_compare_is_said_not_scored() -> None:
+    nothing = [np.full(3, np.nan)] * 2
+    with pytest.raises(ValueError, match="no row has both"):
+        bootstrap_ci_over_videos([np.zeros(3)] * 2, nothing)
+    with pytest.raises(ValueError, match="no row has both"):
+        paired_bootstrap_over_videos([np.zeros(3)] * 2, [np.zeros(3)] * 2, nothing)
+    with pytest.raises(ValueError, match="2 reference, 1 candidate and 2 true"):
+        paired_bootstrap_over_videos([np.zeros(3)] * 2, [np.zeros(3)], nothing)
+
+
+def test_a_paired_resample_draws_the_same_videos_for_both() -> None:
+    references, truths = _videos(7, 0.2, seed=3)
+    rng = np.random.default_rng(4)
+    candidates = [0.9 * x + 0.1 * rng.standard_normal(100) for x in references]
+    found = paired_bootstrap_over_videos(references, candidates, truths, resamples=300, seed=5)
+    losses, best, other = [], [], []
+    for row in np.random.default_rng(5).integers(0, 7, size=(300, 7)):
+        truth = np.concatenate([truths[v] for v in row])
+        best.append(ccc(np.concatenate([references[v] for v in row]), truth))
+        other.append(ccc(np.concatenate([candidates[v] for v in row]), truth))
+        losses.append(best[-1] - other[-1])
+    for interval, plain in ((found.reference, best), (found.candidate, other), (found.loss, losses)):
+        assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(plain, [0.025, 0.975])), abs=1e-9)
+    assert found.loss.value == found.reference.value - found.candidate.value
+    assert found.reference == bootstrap_ci_over_videos(references, truths, resamples=300, seed=5)
+    assert found.candidate == bootstrap_ci_over_videos(candidates, truths, resamples=300, seed=5)
+
+
+def test_the_interval_of_a_paired_loss_is_much_narrower_than_the_two_apart() -> None:
+    references, truths = _videos(24, 0.2, seed=6)
+    rng = np.random.default_rng(7)
+    candidates = [x + 0.02 * rng.standard_normal(100) for x in references]
+    loss = paired_bootstrap_over_videos(references, candidates, truths).loss
+    apart = [bootstrap_ci_over_videos(x, truths, seed=s) for s, x in enumerate((references, candidates))]
+    assert apart[0].high is not None and apart[1].low is not None and loss.low is not None and loss.high is not None
+    assert loss.high - loss.low < 0.05 * (apart[0].high - apart[1].low)
+    assert loss.low < loss.value < loss.high
+
+
+def test_what_equals_the_reference_loses_nothing_for_certain() -> None:
+    estimates, truths = _videos(5, 0.2, seed=8)
+    loss = paired_bootstrap_over_videos(estimates, estimates, truths).loss
+    assert (loss.low, loss.value, loss.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_row_that_one_of_three_lacks_counts_for_none() -> None:
+    (reference,), (truth,) = _videos(1, 0.2, seed=9)
+    candidate = 0.5 * reference
+    reference[:10], candidate[10:20], truth[20:30] = np.nan, np.nan, np.nan
+    found = paired_bootstrap_over_videos([reference], [candidate], [truth])
+    assert found.reference.value == ccc(reference[30:], truth[30:]) != ccc(reference, truth)
+    assert found.candidate.value == ccc(candidate[30:], truth[30:])
+    assert found.loss.low is None and found.loss.high is None
