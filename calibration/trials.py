@@ -1,0 +1,147 @@
+"""Measures candidates, each once in all the runs of a search: what its features are worth, and its estimates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from affectrt.runtime.engines.base import Array, Engine
+
+from .judging import Comparison, Judge, Played
+from .record import SearchRecord
+from .remembered import Remembered
+from .stage import StageSource
+
+__all__ = ["Feeds", "OpenGraph", "Trials", "search_key"]
+
+Feeds = Mapping[str, npt.NDArray[np.generic]]
+OpenGraph = Callable[[str, bytes], Engine]
+ROWS = 8  # of recorded inputs, a call
+
+
+class Trials:
+    """Use in a `with` block. It holds one candidate's engine per stage, so that a stage that did not change is not
+    computed again; `engines`, of FP32, stay the caller's to close.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        reference: Played,
+        itself: Mapping[str, Comparison],
+        engines: Mapping[str, Engine],
+        open_graph: OpenGraph,
+        feeds: Mapping[str, Feeds],
+        remembered: SearchRecord,
+    ) -> None:
+        self._judge, self._reference, self._itself = judge, reference, itself
+        self._fp32, self._open_graph, self._feeds, self._remembered = engines, open_graph, feeds, remembered
+        self._held: dict[str, tuple[bytes, Engine]] = {}
+        self._wanted: dict[str, Array] = {}
+
+    def score(self, graphs: Mapping[str, bytes]) -> tuple[int, Mapping[str, Comparison]]:
+        """How many estimates were lost, and the comparisons if none was; stages without a graph run FP32."""
+        if not graphs:
+            return 0, self._itself
+        of = _digest("".join(f"{stage} {_digest(graphs[stage])}\n" for stage in sorted(graphs)).encode())
+        found = self._remembered.score(of)
+        if found is None:
+            opened = {stage: self._engine(stage, graph) for stage, graph in graphs.items()}
+            played = self._judge.play({**self._fp32, **opened})
+            lost = _lost(self._reference, played)
+            found = (lost, {} if lost else self._judge.compare(self._reference, played))
+            self._remembered.put_score(of, *found)
+        return found
+
+    def error(self, stage: str, graph: bytes) -> float:
+        """Relative L2 error of the stage's output on its recorded inputs; infinite where the output is not finite."""
+        of = _digest(graph)
+        error = self._remembered.error(of)
+        if error is None:
+            if stage not in self._wanted:
+                self._wanted[stage] = _run(self._fp32[stage], self._feeds[stage])
+            wanted = self._wanted[stage].astype(np.float64)
+            given = _run(self._engine(stage, graph), self._feeds[stage])
+            error = float(np.linalg.norm(given - wanted) / max(np.linalg.norm(wanted), 1e-12))
+            error = error if math.isfinite(error) else math.inf
+            self._remembered.put_error(of, error)
+        return error
+
+    def _engine(self, stage: str, graph: bytes) -> Engine:
+        held = self._held.get(stage)
+        if held is None or held[0] != graph:
+            if held is not None:
+                self._held.pop(stage)[1].close()
+            held = self._held[stage] = (graph, Remembered(self._open_graph(stage, graph)))
+        return held[1]
+
+    def __enter__(self) -> Trials:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._held:
+            self._held.popitem()[1][1].close()
+
+
+def search_key(
+    sources: Mapping[str, StageSource],
+    judge: Judge,
+    reference: Played,
+    itself: Mapping[str, Comparison],
+    engines: Mapping[str, Engine],
+    feeds: Mapping[str, Feeds],
+) -> str:
+    """The hash of everything besides a candidate's graphs that decides what is measured of it.
+
+    The judge's media are in `reference`, its truth in `itself`; ONNX Runtime's version and the hashes of the bundle's
+    graphs are in the provenance of the engines. The guard is not in it: it judges measurements and decides none.
+    """
+    known = {
+        "sources": {stage: [_digest(of.fp32), _digest(of.ranges.as_json())] for stage, of in sources.items()},
+        "engines": {stage: dict(engine.provenance) for stage, engine in engines.items()},
+        "feeds": {
+            stage: {name: [str(rows.dtype), rows.shape, _digest(rows.tobytes())] for name, rows in of.items()}
+            for stage, of in feeds.items()
+        },
+        "judge": [judge.kind, judge.corpus, judge.videos, judge.outputs],
+        "reference": [[rows.shape, _digest(rows.tobytes())] for rows in reference],
+        "itself": {
+            name: [list(each.model_dump().values()) for each in (of.reference, of.candidate, of.loss)]
+            for name, of in itself.items()
+        },
+        "machine": platform.machine(),
+    }
+    return _digest(json.dumps(known, sort_keys=True).encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _lost(reference: Played, candidate: Played) -> int:
+    """Estimates that FP32 gives and the candidate does not: left out of a CCC, they would count for nothing."""
+    return sum(
+        int((np.isfinite(rows) & ~np.isfinite(found)).sum()) if rows.shape == found.shape else rows.size
+        for rows, found in zip(reference, candidate, strict=True)
+    )
+
+
+def _run(engine: Engine, feeds: Feeds) -> Array:
+    """The output of an engine for all rows, a few at a time."""
+    rows = len(next(iter(feeds.values())))
+    (output,) = engine.outputs
+    return np.concatenate(
+        [
+            engine.infer({name: array[start : start + ROWS] for name, array in feeds.items()})[output]
+            for start in range(0, rows, ROWS)
+        ]
+    )
