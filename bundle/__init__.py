@@ -36,6 +36,7 @@ from .manifest import (
     Precision,
     Provenance,
     Selection,
+    Sensitivity,
 )
 from .store import Bundle, open_bundle
 from .writer import BundleDraft, FileDraft, GraphDraft, update_bundle, write_bundle
@@ -72,6 +73,7 @@ __all__ = [
     "Precision",
     "Provenance",
     "Selection",
+    "Sensitivity",
     "TensorInfo",
     "TextModality",
     "UsageError",

@@ -23,6 +23,7 @@ __all__ = [
     "Precision",
     "Provenance",
     "Selection",
+    "Sensitivity",
     "Target",
 ]
 
@@ -133,6 +134,15 @@ class Guarded(Record):
     ccc: dict[OutputName, Compared]
 
 
+class Sensitivity(Record):
+    """What is lost when one layer alone is quantised: CCC, where it was judged, and the stage's relative L2 error."""
+
+    stage: StageName
+    layer: str
+    loss: dict[OutputName, float] = {}
+    error: Annotated[float, Field(ge=0)] | None = None
+
+
 class Selection(Record):
     """What `auto` runs on a target, and the measurements that chose it; `forced` where a person overrode them."""
 
@@ -142,6 +152,8 @@ class Selection(Record):
     machine: str
     candidates: tuple[Candidate, ...] = ()
     guard: Guarded | None = None
+    # most damaging first; empty where everything passed at once
+    sensitivities: tuple[Sensitivity, ...] = ()
 
 
 class Manifest(Record):
