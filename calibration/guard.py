@@ -72,6 +72,6 @@ class Guard:
         highest = math.inf if reference.high is None else reference.high
         if reference.value <= self.max_loss and highest <= self.max_upper_loss:
             yield (
-                f"FP32 itself has CCC {reference.value:.3f}, which an answer that never changes would lose unnoticed: "
+                f"FP32 itself has CCC {reference.value:.3f}, so that an answer which never changes would pass: "
                 "the guard cannot speak"
             )

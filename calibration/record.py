@@ -18,11 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from affectrt.bundle.contract import Record
 from affectrt.bundle.errors import UsageError
-from affectrt.bundle.manifest import Compared, Sha256
+from affectrt.bundle.manifest import Sha256
 from affectrt.bundle.strict_json import problems_from_validation, value_from_json
 
 from .judging import Comparison
@@ -51,10 +51,7 @@ class _Score(Record):
 
     of: Sha256
     lost: Annotated[int, Field(ge=0)]
-    ccc: dict[str, Compared]
-
-
-_LINE: TypeAdapter[_Error | _Score] = TypeAdapter(_Error | _Score)
+    ccc: dict[str, Comparison]
 
 
 class SearchRecord:
@@ -84,11 +81,7 @@ class SearchRecord:
 
     def put_score(self, of: str, lost: int, ccc: Mapping[str, Comparison]) -> None:
         self._scores[of] = (lost, dict(ccc))
-        held = {
-            name: Compared(reference=found.reference, candidate=found.candidate, loss=found.loss)
-            for name, found in ccc.items()
-        }
-        self._append(_Score(of=of, lost=lost, ccc=held))
+        self._append(_Score(of=of, lost=lost, ccc=dict(ccc)))
 
     def __enter__(self) -> SearchRecord:
         if self._path is not None:
@@ -152,8 +145,9 @@ class SearchRecord:
 
     def _believe(self, line: bytes) -> None:
         """Keep a measurement that may be true; ValueError says why another may not."""
-        value_from_json(line)
-        entry = _LINE.validate_json(line, strict=True)
+        value = value_from_json(line)
+        kind = _Error if isinstance(value, dict) and "error" in value else _Score
+        entry: _Error | _Score = kind.model_validate_json(line, strict=True)
         if isinstance(entry, _Error):
             self._errors[entry.of] = entry.error
             return
@@ -162,11 +156,10 @@ class SearchRecord:
         for name, found in entry.ccc.items():
             if not _fits(found, self._itself[name]):
                 raise ValueError(f"its figures of {name} contradict each other or FP32's")
-        ccc = {name: Comparison(found.reference, found.candidate, found.loss) for name, found in entry.ccc.items()}
-        self._scores[entry.of] = (entry.lost, ccc)
+        self._scores[entry.of] = (entry.lost, entry.ccc)
 
 
-def _fits(found: Compared, itself: Comparison) -> bool:
+def _fits(found: Comparison, itself: Comparison) -> bool:
     """Whether the figures can be true of one another and of FP32, whose own are known."""
     close = 1e-9
     loss = found.loss

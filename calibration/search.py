@@ -130,7 +130,7 @@ def search(
             f"{judge.corpus} cannot tell a good candidate from a bad one; of FP32 against itself:\n"
             + "\n".join(f"  - {problem}" for problem in problems),
             expected="evaluation videos, two or more, on which FP32 is better than a constant",
-            fix="name another evaluation set",
+            fix="name another evaluation set, or allow less to be lost",
         )
     key = search_key(sources, judge, reference, itself, engines, feeds)
     with (

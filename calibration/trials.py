@@ -114,10 +114,7 @@ def search_key(
         },
         "judge": [judge.kind, judge.corpus, judge.videos, judge.outputs],
         "reference": [[rows.shape, _digest(rows.tobytes())] for rows in reference],
-        "itself": {
-            name: [list(each.model_dump().values()) for each in (of.reference, of.candidate, of.loss)]
-            for name, of in itself.items()
-        },
+        "itself": {name: of.model_dump() for name, of in itself.items()},
         "machine": platform.machine(),
     }
     return _digest(json.dumps(known, sort_keys=True).encode())

@@ -7,14 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from affectrt.bundle.manifest import Interval
 from affectrt.calibration.judging import Comparison, Played, Rows
 from affectrt.runtime.engines.base import Engine
-from affectrt.training.metrics import ccc
+from affectrt.training.metrics import paired_bootstrap_over_videos
 
 __all__ = ["ArrayJudge"]
-
-RESAMPLES = 100
 
 
 class ArrayJudge:
@@ -61,23 +58,9 @@ class ArrayJudge:
         return engines["fusion"].infer({"video": windows})["estimates"].reshape(len(frames), -1).astype(np.float64)
 
     def compare(self, reference: Played, candidate: Played) -> Mapping[str, Comparison]:
-        drawn = np.random.default_rng(1).integers(0, self.videos, (RESAMPLES, self.videos))
-        return {name: self._compare(reference, candidate, index, drawn) for index, name in enumerate(self.outputs)}
-
-    def _compare(self, reference: Played, candidate: Played, index: int, drawn: np.ndarray) -> Comparison:
-        def scored(played: Played, which: Sequence[int] | np.ndarray) -> float:
-            return ccc(
-                np.concatenate([played[v][:, index] for v in which]),
-                np.concatenate([self._truth[v][:, index] for v in which]),
+        return {
+            name: paired_bootstrap_over_videos(
+                *([rows[:, index] for rows in played] for played in (reference, candidate, self._truth)), resamples=200
             )
-
-        every = range(self.videos)
-        values = np.array([scored(reference, every), scored(candidate, every)])
-        resampled = np.array([[scored(reference, draw), scored(candidate, draw)] for draw in drawn])
-        lost = _interval(values[0] - values[1], resampled[:, 0] - resampled[:, 1])
-        return Comparison(_interval(values[0], resampled[:, 0]), _interval(values[1], resampled[:, 1]), lost)
-
-
-def _interval(value: float, resampled: np.ndarray) -> Interval:
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return Interval(value=float(value), low=float(low), high=float(high))
+            for index, name in enumerate(self.outputs)
+        }

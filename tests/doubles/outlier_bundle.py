@@ -1,8 +1,8 @@
 """A bundle damaged on purpose: one value has rare huge outliers, which FP32 does not mind and eight bits cannot hold.
 
 A channel of the second convolution fires on white spots alone and then is some thousand times larger than the others;
-the third convolution takes the size back. Scales are powers of two, so FP32 computes what it would without. A range that
-holds the outliers leaves the other channels a fraction of one step.
+the third convolution takes the size back. Scales are powers of two, so FP32 computes what it would without. A range
+that holds the outliers leaves the other channels a fraction of one step.
 """
 
 from __future__ import annotations
