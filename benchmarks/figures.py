@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .demo_result import DIMENSIONS, PARTS, Curve, DemoResult, number
-from .svg import figure_of, png_from_figure, svg_from_figure
+from .svg import bare, figure_of, png_from_figure, svg_from_figure, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,6 @@ RUN_DASHES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.5)))
 
 # Left and right of the time axis, in pixels of the figure: the page lines the film strip up with it.
 MARGIN_PX = {"left": 34, "right": 12}
-MAX_POINTS = 900  # a line with more is thinned: nobody sees more than the pixels
 
 _ENDS = {"valence": ("unpleasant", "pleasant"), "arousal": ("calm", "excited")}
 _QUADRANTS = (
@@ -135,7 +134,7 @@ def _draw_timeline(
 
 
 def _draw_panel(axes: Axes, result: DemoResult, dimension: str, colours: Mapping[str, str], *, last: bool) -> None:
-    _bare(axes, colours)
+    bare(axes, colours)
     axes.set_xlim(0, max(result.clip_s, 1e-3))
     axes.set_ylim(-1.04, 1.04)
     axes.set_yticks([-1, 0, 1], ["−1", "0", "+1"])
@@ -158,7 +157,7 @@ def _draw_panel(axes: Axes, result: DemoResult, dimension: str, colours: Mapping
 
 
 def _draw_plane(axes: Axes, result: DemoResult, colours: Mapping[str, str]) -> None:
-    _bare(axes, colours)
+    bare(axes, colours)
     axes.set_xlim(-1.04, 1.04)
     axes.set_ylim(-1.04, 1.04)
     axes.set_aspect("equal")
@@ -180,7 +179,7 @@ def _draw_plane(axes: Axes, result: DemoResult, colours: Mapping[str, str]) -> N
 
 def _path(axes: Axes, curve: Curve, colour: str, width: float, dashes: Any) -> None:
     """A path with a dot where it ends."""
-    valence, arousal = _thinned(curve.valence), _thinned(curve.arousal)
+    valence, arousal = thinned(curve.valence), thinned(curve.arousal)
     axes.plot(valence, arousal, color=colour, lw=width, ls=dashes, solid_joinstyle="round", solid_capstyle="round")
     known = np.isfinite(valence) & np.isfinite(arousal)
     if known.any():
@@ -191,7 +190,7 @@ def _path(axes: Axes, curve: Curve, colour: str, width: float, dashes: Any) -> N
 def _draw_time_split(figure: Figure, result: DemoResult, colours: Mapping[str, str], width: float, row: float) -> None:
     height = 72 * figure.get_size_inches()[1]
     axes = figure.add_axes((54 / width, 36 / height, 1 - (54 + 62) / width, 1 - 40 / height))
-    _bare(axes, colours)
+    bare(axes, colours)
     totals = [sum(result.ms_per_step(run, part) for part in PARTS) for run in result.runs]
     reach = max([*totals, 1e-9])
     axes.set_xlim(0, reach)
@@ -255,12 +254,7 @@ def _draw_legend(figure: Figure, result: DemoResult, at: tuple[float, float]) ->
 
 
 def _line(axes: Axes, curve: Curve, dimension: str, **style: Any) -> None:
-    axes.plot(_thinned(curve.t_s), _thinned(curve.of(dimension)), solid_joinstyle="round", **style)
-
-
-def _thinned(values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    array = np.asarray(values, np.float64)
-    return array[:: max(1, -(-len(array) // MAX_POINTS))]
+    axes.plot(thinned(curve.t_s), thinned(curve.of(dimension)), solid_joinstyle="round", **style)
 
 
 def _square(rgb: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -268,12 +262,3 @@ def _square(rgb: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return rgb[top : top + side, left : left + side]
-
-
-def _bare(axes: Axes, colours: Mapping[str, str]) -> None:
-    """No frame, no background, quiet ticks."""
-    axes.patch.set_visible(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, colors=colours["muted"], labelsize=12, pad=5)
-    axes.set_axisbelow(True)

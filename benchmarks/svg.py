@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figure_of", "png_from_figure", "svg_from_figure"]
+__all__ = ["bare", "figure_of", "png_from_figure", "svg_from_figure", "thinned"]
+
+MAX_POINTS = 900  # a line with more is thinned: nobody sees more than the pixels
 
 
 def figure_of(width_px: float, height_px: float) -> Figure:
@@ -19,6 +24,20 @@ def figure_of(width_px: float, height_px: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width_px / 72, height_px / 72), dpi=72, facecolor="none")
+
+
+def bare(axes: Axes, colours: Mapping[str, str]) -> None:
+    """No frame, no background, quiet ticks."""
+    axes.patch.set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0, colors=colours["muted"], labelsize=12, pad=5)
+    axes.set_axisbelow(True)
+
+
+def thinned(values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    array = np.asarray(values, np.float64)
+    return array[:: max(1, -(-len(array) // MAX_POINTS))]
 
 
 def svg_from_figure(figure: Figure, key: str, title: str, colours: Mapping[str, str]) -> str:
@@ -53,7 +72,6 @@ def svg_from_figure(figure: Figure, key: str, title: str, colours: Mapping[str, 
 
 def png_from_figure(figure: Figure, *, width_px: int) -> bytes:
     """The figure as PNG of 256 colours: flat drawings lose nothing that is seen, and shrink to a third."""
-    import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image  # comes with matplotlib
 

@@ -7,6 +7,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -26,6 +27,13 @@ OpenGraph = Callable[[str, bytes], Engine]
 ROWS = 8  # of recorded inputs, a call
 
 
+@dataclass(frozen=True)
+class _Held:
+    graph: bytes
+    engine: Engine
+    remembered: Remembered
+
+
 class Trials:
     """Use in a `with` block. It holds one candidate's engine per stage, so that a stage that did not change is not
     computed again; `engines`, of FP32, stay the caller's to close.
@@ -43,7 +51,7 @@ class Trials:
     ) -> None:
         self._judge, self._reference, self._itself = judge, reference, itself
         self._fp32, self._open_graph, self._feeds, self._remembered = engines, open_graph, feeds, remembered
-        self._held: dict[str, tuple[bytes, Engine]] = {}
+        self._held: dict[str, _Held] = {}
         self._wanted: dict[str, Array] = {}
 
     def score(self, graphs: Mapping[str, bytes]) -> tuple[int, Mapping[str, Comparison]]:
@@ -53,7 +61,7 @@ class Trials:
         of = _digest("".join(f"{stage} {_digest(graphs[stage])}\n" for stage in sorted(graphs)).encode())
         found = self._remembered.score(of)
         if found is None:
-            opened = {stage: self._engine(stage, graph) for stage, graph in graphs.items()}
+            opened = {stage: self._hold(stage, graph).remembered for stage, graph in graphs.items()}
             played = self._judge.play({**self._fp32, **opened})
             lost = _lost(self._reference, played)
             found = (lost, {} if lost else self._judge.compare(self._reference, played))
@@ -68,19 +76,22 @@ class Trials:
             if stage not in self._wanted:
                 self._wanted[stage] = _run(self._fp32[stage], self._feeds[stage])
             wanted = self._wanted[stage].astype(np.float64)
-            given = _run(self._engine(stage, graph), self._feeds[stage])
+            # Not the remembering engine: its answers would then depend on whether this was measured before the videos
+            # were played or in an earlier run, by the last bits that a batch's company decides.
+            given = _run(self._hold(stage, graph).engine, self._feeds[stage])
             error = float(np.linalg.norm(given - wanted) / max(np.linalg.norm(wanted), 1e-12))
             error = error if math.isfinite(error) else math.inf
             self._remembered.put_error(of, error)
         return error
 
-    def _engine(self, stage: str, graph: bytes) -> Engine:
+    def _hold(self, stage: str, graph: bytes) -> _Held:
         held = self._held.get(stage)
-        if held is None or held[0] != graph:
+        if held is None or held.graph != graph:
             if held is not None:
-                self._held.pop(stage)[1].close()
-            held = self._held[stage] = (graph, Remembered(self._open_graph(stage, graph)))
-        return held[1]
+                self._held.pop(stage).remembered.close()
+            engine = self._open_graph(stage, graph)
+            held = self._held[stage] = _Held(graph, engine, Remembered(engine))
+        return held
 
     def __enter__(self) -> Trials:
         return self
@@ -89,7 +100,7 @@ class Trials:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         while self._held:
-            self._held.popitem()[1][1].close()
+            self._held.popitem()[1].remembered.close()
 
 
 def search_key(
