@@ -8,21 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from affectrt.bundle import open_bundle
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
 from affectrt.bundle.manifest import Accuracy, Interval, Precision
-from affectrt.runtime import Estimate, Scheduler
+from affectrt.runtime import Scheduler
 from affectrt.runtime.engines.base import Engine
 from affectrt.runtime.engines.opening import open_engines
-from affectrt.runtime.replay import replay
 
-from .annotation import OUTPUTS, OutputName, align, annotation_of_steps, estimated_steps, means_up_to
+from .annotation import OUTPUTS
 from .corpus import Corpus, CorpusVideo, Split
-from .media import open_media, picture_times
+from .media import picture_times
 from .metrics import bootstrap_ci_over_videos, ccc
+from .play import MAX_BATCH, Rows, beside_truth, corpus_in_words, output_names, play
 
 __all__ = [
     "Evaluation",
@@ -32,8 +31,6 @@ __all__ = [
     "modality_sets",
     "open_model",
 ]
-
-Rows = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,10 @@ class Evaluation:
 
     def as_accuracy(self) -> Accuracy:
         """In the form that a bundle's manifest keeps."""
-        means = f", window means of {self.described_steps} steps" if self.described_steps > 1 else ""
         return Accuracy(
             precision=self.precision,
             backend=self.backend,
-            corpus=f"{self.corpus}, {self.split}, {'+'.join(self.modalities)}{means}",
+            corpus=corpus_in_words(self.corpus, self.split, self.modalities, self.described_steps),
             videos=len(self.videos),
             ccc={name: self.ccc[name] for name in OUTPUTS if name in self.ccc},
         )
@@ -134,15 +130,13 @@ def evaluate(
     modalities: Collection[str] | None = None,
     corpus_name: str | None = None,
     hop_steps: int | None = None,
-    max_batch: int = 16,
+    max_batch: int = MAX_BATCH,
     seed: int = 0,
     video_done: Callable[[VideoScore], None] = lambda score: None,
 ) -> Evaluation:
-    """Play every video of a split and compare its estimates with its annotation.
+    """Play every video of a split and compare its estimates with its annotation, row by row as `beside_truth` has them.
 
-    Each picture's row is compared with the estimate of its step; where the contract says that an estimate is a window's
-    mean, each estimate with the mean of the annotation over the `described_steps` up to its own, as far as there are
-    annotated ones. `modalities` leaves all others out at the source, for the scores of single modalities.
+    `modalities` leaves all others out at the source, for the scores of single modalities.
     """
     contract = opened.contract
     wanted = tuple(m for m in contract.modalities if modalities is None or m in modalities)
@@ -151,18 +145,13 @@ def evaluate(
             f"modalities {', '.join(modalities or ())}", expected=f"some of {', '.join(contract.modalities)}"
         )
     scheduler = Scheduler(contract, opened.engines, max_batch)
-    names: list[OutputName] = [output.name for output in contract.outputs]
+    names = output_names(contract)
     estimated, true, scores = [], [], []
     for video in corpus.videos(split):
-        with open_media(contract, video.media_path, wanted) as source:
-            estimates = replay(contract, source, scheduler.infer, hop_steps=hop_steps, gather=max_batch)
-        times = picture_times(video.media_path)
-        truth = _columns(video, names)[: len(times)]
-        times = times[: len(truth)]
-        if contract.fusion.describes == "window_mean":
-            rows, truth = _means(contract, estimates, names, truth, times)
-        else:
-            rows = align(estimates, names, times, contract.step_hz)
+        estimates = play(
+            contract, video.media_path, scheduler.infer, modalities=wanted, hop_steps=hop_steps, gather=max_batch
+        )
+        rows, truth = beside_truth(contract, video, picture_times(video.media_path), estimates)
         score = _score(video, names, rows, truth)
         estimated.append(rows)
         true.append(truth)
@@ -191,21 +180,7 @@ def modality_sets(contract: Contract) -> tuple[tuple[str, ...], ...]:
     return (every, *((m,) for m in every)) if len(every) > 1 else (every,)
 
 
-def _columns(video: CorpusVideo, names: Sequence[OutputName]) -> Rows:
-    """The annotation (rows, 2: valence, arousal) in the order of the model's outputs."""
-    return np.asarray(video.truth, np.float64)[:, [OUTPUTS.index(name) for name in names]]
-
-
-def _means(
-    contract: Contract, estimates: Sequence[Estimate], names: Sequence[OutputName], truth: Rows, times_s: Rows
-) -> tuple[Rows, Rows]:
-    """Estimates and the means that they describe, both (estimates, len(names))."""
-    steps, rows = estimated_steps(estimates, names, contract.step_hz)
-    annotation = annotation_of_steps(truth, times_s, int(steps.max(initial=-1)) + 1, contract.step_hz)
-    return rows, means_up_to(annotation, contract.described_steps)[steps].astype(np.float64)
-
-
-def _score(video: CorpusVideo, names: Sequence[OutputName], estimated: Rows, truth: Rows) -> VideoScore:
+def _score(video: CorpusVideo, names: Sequence[str], estimated: Rows, truth: Rows) -> VideoScore:
     annotated = ~np.isnan(truth).any(axis=1)
     return VideoScore(
         name=video.name,

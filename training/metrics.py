@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from affectrt.bundle.errors import UsageError
 from affectrt.bundle.manifest import Compared, Interval
 
 __all__ = ["bootstrap_ci_over_videos", "ccc", "ccc_author_cav", "ccc_author_rcma", "paired_bootstrap_over_videos"]
@@ -74,7 +75,7 @@ def bootstrap_ci_over_videos(
     """CCC over the concatenation of all videos, with a percentile interval from resampling whole videos.
 
     Steps of one video are not independent, videos are: hence the unit that is drawn with replacement. The
-    interval is left out (None) for a single video. Raises ValueError where there is no row to compare.
+    interval is left out (None) for a single video. Raises UsageError where there is no row to compare.
     """
     if len(estimates) != len(truths) or not estimates:
         raise ValueError(f"{len(estimates)} estimated and {len(truths)} true series; expected as many, at least one")
@@ -116,7 +117,12 @@ def paired_bootstrap_over_videos(
 def _value(pairs: Sequence[_Pair]) -> float:
     value = ccc(np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs]))
     if np.isnan(value):
-        raise ValueError("no row has both an estimate and an annotation")
+        raise UsageError(
+            f"not one row of {len(pairs)} video{'s' * (len(pairs) > 1)} has both an estimate and something to compare "
+            "it with",
+            expected="videos that are annotated where the model gives estimates",
+            fix="choose another split or other videos",
+        )
     return value
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from affectrt.bundle.errors import UsageError
 from affectrt.training.metrics import (
     bootstrap_ci_over_videos,
     ccc,
@@ -126,9 +127,9 @@ def test_one_video_has_no_interval() -> None:
 
 def test_nothing_to_compare_is_said_not_scored() -> None:
     nothing = [np.full(3, np.nan)] * 2
-    with pytest.raises(ValueError, match="no row has both"):
+    with pytest.raises(UsageError, match="not one row of 2 videos"):
         bootstrap_ci_over_videos([np.zeros(3)] * 2, nothing)
-    with pytest.raises(ValueError, match="no row has both"):
+    with pytest.raises(UsageError, match="not one row of 2 videos"):
         paired_bootstrap_over_videos([np.zeros(3)] * 2, [np.zeros(3)] * 2, nothing)
     with pytest.raises(ValueError, match="2 reference, 1 candidate and 2 true"):
         paired_bootstrap_over_videos([np.zeros(3)] * 2, [np.zeros(3)], nothing)
