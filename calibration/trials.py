@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from affectrt.runtime.engines.base import Array, Engine
+from affectrt.runtime.engines.base import Engine
 
 from .judging import Comparison, Judge, Played
 from .record import SearchRecord
@@ -52,7 +52,7 @@ class Trials:
         self._judge, self._reference, self._itself = judge, reference, itself
         self._fp32, self._open_graph, self._feeds, self._remembered = engines, open_graph, feeds, remembered
         self._held: dict[str, _Held] = {}
-        self._wanted: dict[str, Array] = {}
+        self._wanted: dict[str, npt.NDArray[np.float64]] = {}
 
     def score(self, graphs: Mapping[str, bytes]) -> tuple[int, Mapping[str, Comparison]]:
         """How many estimates were lost, and the comparisons if none was; stages without a graph run FP32."""
@@ -75,7 +75,7 @@ class Trials:
         if error is None:
             if stage not in self._wanted:
                 self._wanted[stage] = _run(self._fp32[stage], self._feeds[stage])
-            wanted = self._wanted[stage].astype(np.float64)
+            wanted = self._wanted[stage]
             # Not the remembering engine: its answers would then depend on whether this was measured before the videos
             # were played or in an earlier run, by the last bits that a batch's company decides.
             given = _run(self._hold(stage, graph).engine, self._feeds[stage])
@@ -143,13 +143,9 @@ def _lost(reference: Played, candidate: Played) -> int:
     )
 
 
-def _run(engine: Engine, feeds: Feeds) -> Array:
+def _run(engine: Engine, feeds: Feeds) -> npt.NDArray[np.float64]:
     """The output of an engine for all rows, a few at a time."""
     rows = len(next(iter(feeds.values())))
     (output,) = engine.outputs
-    return np.concatenate(
-        [
-            engine.infer({name: array[start : start + ROWS] for name, array in feeds.items()})[output]
-            for start in range(0, rows, ROWS)
-        ]
-    )
+    batches = ({name: array[start : start + ROWS] for name, array in feeds.items()} for start in range(0, rows, ROWS))
+    return np.concatenate([np.asarray(engine.infer(batch)[output], np.float64) for batch in batches])
