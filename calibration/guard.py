@@ -69,7 +69,7 @@ class Guard:
                 f"may lose {upper:.4f} CCC, the upper end of the 95 % interval of a loss of {loss:.4f}; "
                 f"more than {self.max_upper_loss:g}"
             )
-        highest = math.inf if reference.high is None else reference.high
+        highest = reference.value if reference.high is None else reference.high
         if reference.value <= self.max_loss and highest <= self.max_upper_loss:
             yield (
                 f"FP32 itself has CCC {reference.value:.3f}, so that an answer which never changes would pass: "

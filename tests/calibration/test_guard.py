@@ -79,6 +79,8 @@ def test_nothing_compared_does_not_pass() -> None:
 def test_an_fp32_as_poor_as_a_constant_cannot_vouch_for_anything() -> None:
     (problem,) = Guard().problems({"arousal": compared(0.0, 0.0, reference=0.004, reach=0.01)})
     assert "FP32 itself has CCC 0.004" in problem and "cannot speak" in problem
+    alone = Compared(Interval(value=0.004), Interval(value=0.004), Interval(value=0.0, low=0.0, high=0.0))
+    assert len(Guard().problems({"arousal": alone})) == 1
     # With a wider interval a constant would fail by its upper end: then the guard can tell.
     assert Guard().problems({"arousal": compared(0.0, 0.0, reference=0.004, reach=0.1)}) == []
 
