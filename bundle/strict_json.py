@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-__all__ = ["printable", "problems_from_validation", "value_from_json"]
+__all__ = ["plain_text", "printable", "problems_from_validation", "value_from_json"]
 
 MAX_DEPTH = 16  # the deepest path of a manifest is contract.fusion.stages[i].outputs[j]: 7 levels
 MAX_NUMBER_CHARS = 40  # the longest double in shortest form has 24
@@ -23,6 +23,11 @@ def printable(value: object) -> str:
     """`value` for an error message: control characters and lone surrogates escaped, long text cut."""
     text = ascii(value) if not isinstance(value, str) or not value.isprintable() else repr(value)
     return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
+
+
+def plain_text(text: str) -> str:
+    """`text` such as a file's name as it is, or as `printable` has it where strict JSON would not hold it."""
+    return text if text.isprintable() else printable(text)
 
 
 def value_from_json(content: bytes) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import EngineError, UsageError
 from affectrt.bundle.manifest import Compared, Interval
-from affectrt.bundle.strict_json import printable
+from affectrt.bundle.strict_json import plain_text
 from affectrt.runtime import Estimate, Request, Scheduler
 from affectrt.runtime.engines.base import Array, Engine
 
@@ -203,6 +203,6 @@ def _column(played: Sequence[Rows], d: int) -> list[Rows]:
 
 def _listed(media: Sequence[Path]) -> str:
     """The first names, for people: of any file, so nothing that a manifest could not hold or a terminal would obey."""
-    names = [path.name if path.name.isprintable() else printable(path.name) for path in media[:SHOWN_FILES]]
+    names = [plain_text(path.name) for path in media[:SHOWN_FILES]]
     more = len(media) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")

@@ -116,7 +116,7 @@ def test_fp32_that_overflows_is_an_error(corpus: Corpus, poison: float) -> None:
 def test_agreement_with_what_never_changes_is_refused(corpus: Corpus) -> None:
     judge = AgreementJudge(sorted((corpus.root / "raw_videos").iterdir()), CONTRACT)
     dull = judge.play(changed(KNOWN, scale=0.0))
-    with pytest.raises(UsageError, match="FP32's valence never changes on clip-0.mp4"):
+    with pytest.raises(UsageError, match="FP32's valence never changes on clip-0"):
         judge.compare(dull, dull)
 
 
