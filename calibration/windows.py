@@ -1,4 +1,4 @@
-"""Real inputs of the encoders: what a session asks them to compute when media is played through it."""
+"""Real inputs of every stage: what a session asks it to compute when media is played through it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import MediaError
-from affectrt.runtime import Request
-from affectrt.runtime.engines.base import Array
+from affectrt.runtime import Request, Scheduler
+from affectrt.runtime.engines.base import Array, Engine
 from affectrt.runtime.replay import replay
 from affectrt.runtime.sampling import RowSample, rows_within
 from affectrt.runtime.sources import Source, open_source
 
-__all__ = ["record_windows", "source_windows"]
+from .tapped import Tapped
+
+__all__ = ["record_fusion_windows", "record_windows", "source_windows"]
 
 Windows = dict[str, dict[str, Array]]
 # A corpus may have hundreds of files, each of which has to be decoded to its end; these many say enough.
@@ -59,6 +61,24 @@ def record_windows(
             fix="name other media",
         )
     return {stage: {name: np.stack([row[name] for row in rows]) for name in rows[0]} for stage, rows in windows.items()}
+
+
+def record_fusion_windows(
+    contract: Contract, media: Sequence[Path], engines: Mapping[str, Engine], *, per_stage: int, seed: int
+) -> Windows:
+    """Fusion stage → input → rows, from as few files as show `per_stage` windows: here the encoders have to run."""
+    rng = np.random.default_rng(seed)
+    stages = [stage for stage in contract.stages if stage not in contract.encoder_stages]
+    samples = {stage: RowSample(rows_within(contract, stage, per_stage), rng) for stage in stages}
+    tapped = {stage: Tapped(engines[stage], stage, sample) for stage, sample in samples.items()}
+    scheduler = Scheduler(contract, {**engines, **tapped})
+    for path in media:
+        with open_source(str(path), contract) as source:
+            replay(contract, source, scheduler.infer)
+        if all(engine.rows >= per_stage for engine in tapped.values()):
+            break
+    rows = {stage: sample.rows() for stage, sample in samples.items()}
+    return {stage: {name: np.stack([row[name] for row in of]) for name in of[0]} for stage, of in rows.items()}
 
 
 def _share(total: int, index: int, count: int) -> int:

@@ -26,10 +26,16 @@ _DTYPES = {
 class OnnxRuntimeEngine:
     """Runs one ONNX graph. `threads` defaults to the cores this process may use.
 
+    Without `integer_kernels` a quantised graph is computed as it is written: rounded, then multiplied in floats. On
+    processors without VNNI ONNX Runtime's integer kernels saturate sums of 16 bits, unless weights are made for that;
+    other backends do not.
+
     Raises EngineError when ONNX Runtime refuses the graph or the graph's tensors have types outside the contract's.
     """
 
-    def __init__(self, graph: bytes, *, threads: int | None, provenance: Mapping[str, str]) -> None:
+    def __init__(
+        self, graph: bytes, *, threads: int | None, provenance: Mapping[str, str], integer_kernels: bool = True
+    ) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -38,6 +44,8 @@ class OnnxRuntimeEngine:
         # Each graph has threads of its own. Left to themselves they spin on after a call and keep the cores from the
         # next graph's threads: at paper size on two cores that took 20 ms a step instead of 12.5.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if not integer_kernels:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         # Warnings of graph optimisation are for the library's authors; errors arrive as exceptions.
         options.log_severity_level = 3
         try:

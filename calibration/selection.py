@@ -1,0 +1,252 @@
+"""What `auto` runs on a target: the fastest of what the guard lets through, and the measurements that say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from affectrt.bundle.manifest import Candidate, Guarded, Precision, Selection, Sensitivity
+from affectrt.bundle.writer import GraphDraft
+
+from .conditions import Conditions, Difference, open_candidate
+from .judging import Comparison
+from .placement import Int8Target
+from .search import Sensitivity as Ranked
+from .search import search
+from .speed import MIN_SPEED_UP, Cost, speed_up
+from .stage import StageSource, emit, layers
+
+if TYPE_CHECKING:
+    from affectrt.bundle.manifest import OutputName
+
+__all__ = ["Selected", "select_for_cpu", "select_for_tensorrt"]
+
+NOT_TIMED = "not timed: only the device it runs on can"
+NOTHING_LEFT = "fails the guard: every layer would have to stay in FP32"
+Comparisons = Mapping[str, Comparison]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A selection with the graphs that it, and whoever asks for one of their precisions, runs."""
+
+    selection: Selection
+    graphs: tuple[GraphDraft, ...]
+
+
+@dataclass(frozen=True)
+class _Quantised:
+    """Graphs that the guard passed (all of them, where it was not asked), and the layers that they keep."""
+
+    graphs: Mapping[str, bytes]
+    keep: Mapping[str, frozenset[str]]
+    ranked: tuple[Ranked, ...]
+    compared: Comparisons
+
+
+def select_for_cpu(sources: Mapping[str, StageSource], given: Conditions) -> Selected:
+    """INT8 for the stages that it makes faster by 5 % or more, as far as the guard passes it; FP32 for the others."""
+    able = {stage: source for stage, source in sources.items() if layers(source, "cpu")}
+    made = _quantise(able, "cpu", "int8", given)
+    rows: list[Candidate] = []
+    drafts: list[GraphDraft] = []
+    worth: dict[str, bytes] = {}
+    for stage, source in sources.items():
+        graph = made.graphs.get(stage)
+        if graph is None:
+            cost = given.timed(stage, {"fp32": source.fp32})["fp32"]
+            rows.append(_candidate(given, stage, "fp32", source.fp32, "chosen", cost=cost))
+            if stage in able:
+                rows.append(_candidate(given, stage, "int8", source.fp32, NOTHING_LEFT, kept=made.keep[stage]))
+            continue
+        costs = given.timed(stage, {"fp32": source.fp32, "int8": graph})
+        gain, difference = speed_up(costs["fp32"], costs["int8"]), given.difference(stage, "cpu", graph)
+        enough = gain.value >= MIN_SPEED_UP
+        if enough or given.force:
+            worth[stage] = graph
+        verdict = "chosen" if enough else f"not worth it: {gain.value:.2f} times FP32's speed"
+        if given.force and not enough:
+            verdict = f"forced, though {verdict}"
+        rows.append(
+            _candidate(
+                given, stage, "fp32", source.fp32, "not chosen" if stage in worth else "chosen", cost=costs["fp32"]
+            )
+        )
+        row = _candidate(
+            given, stage, "int8", graph, verdict, cost=costs["int8"], error=difference, kept=made.keep[stage]
+        )
+        rows.append(row.model_copy(update={"speed_up": gain}))
+        drafts.append(_draft(source, "int8", "cpu", graph, difference, made.keep[stage]))
+    compared = made.compared if set(worth) == set(made.graphs) else given.compared("cpu", worth)
+    # What passes as a whole is expected to pass in part; it is asked all the same.
+    if worth and given.guard.problems(compared) and not given.force:
+        rows = [row if row.stage not in worth else _demoted(row) for row in rows]
+        worth = {}
+    plan: dict[str, Precision] = {stage: "int8" if stage in worth else "fp32" for stage in given.engines}
+    return _selected("cpu", plan, rows, drafts, made.ranked, compared if worth else {}, given)
+
+
+def select_for_tensorrt(sources: Mapping[str, StageSource], given: Conditions) -> Selected:
+    """INT8 with FP16 around it, FP16 where nothing is INT8, as far as the guard passes them. Nothing is timed here."""
+    able = {stage: source for stage, source in sources.items() if layers(source, "tensorrt")}
+    made = _quantise(able, "tensorrt", "int8-fp16", given)
+    halves = {stage: emit(source, "fp16", "tensorrt") for stage, source in sources.items()}
+    chosen, compared = _first_that_passes(made.graphs, halves, given)
+    rows: list[Candidate] = []
+    drafts: list[GraphDraft] = []
+    for stage, source in sources.items():
+        keep = made.keep.get(stage, frozenset())
+        candidates: dict[Precision, tuple[bytes, frozenset[str]]] = {"fp16": (halves[stage], frozenset())}
+        if stage in made.graphs:
+            candidates["int8"] = (emit(source, "int8", "tensorrt", keep=keep), keep)
+            candidates["int8-fp16"] = (made.graphs[stage], keep)
+        word = "not chosen" if stage in chosen else "chosen"
+        rows.append(_candidate(given, stage, "fp32", source.fp32, f"{word}, {NOT_TIMED}"))
+        for precision, (graph, kept) in candidates.items():
+            difference = given.difference(stage, "tensorrt", graph)
+            word = "chosen" if chosen.get(stage) == precision else "not chosen"
+            rows.append(_candidate(given, stage, precision, graph, f"{word}, {NOT_TIMED}", error=difference, kept=kept))
+            drafts.append(_draft(source, precision, "tensorrt", graph, difference, kept))
+        if stage in able and stage not in made.graphs:
+            rows.append(_candidate(given, stage, "int8-fp16", source.fp32, NOTHING_LEFT, kept=keep))
+    plan: dict[str, Precision] = {stage: chosen.get(stage, "fp32") for stage in given.engines}
+    return _selected("tensorrt", plan, rows, drafts, made.ranked, compared, given)
+
+
+def _quantise(
+    sources: Mapping[str, StageSource], target: Int8Target, precision: Precision, given: Conditions
+) -> _Quantised:
+    if not sources:
+        return _Quantised({}, {}, (), {})
+    if given.force:
+        graphs = {stage: emit(source, precision, target) for stage, source in sources.items()}
+        return _Quantised(graphs, dict.fromkeys(sources, frozenset()), (), given.compared(target, graphs))
+    found = search(
+        sources,
+        given.judge,
+        given.reference,
+        given.guard,
+        engines=given.engines,
+        open_graph=lambda _, graph: open_candidate(target, graph, given.threads),
+        feeds=given.feeds,
+        target=target,
+        precision=precision,
+        record=None if given.record is None else given.record / f"{target}.jsonl",
+        progress=given.progress,
+    )
+    return _Quantised(found.graphs, found.keep, found.sensitivities, found.comparisons)
+
+
+def _first_that_passes(
+    mixed: Mapping[str, bytes], halves: Mapping[str, bytes], given: Conditions
+) -> tuple[dict[str, Precision], Comparisons]:
+    """Stage → precision, from the one that should be fastest to the safest; nothing where even FP16 loses too much."""
+    offers: list[dict[str, tuple[Precision, bytes]]] = [
+        {s: ("int8-fp16", mixed[s]) if s in mixed else ("fp16", half) for s, half in halves.items()},
+        {s: ("int8-fp16", graph) for s, graph in mixed.items()},
+        {s: ("fp16", half) for s, half in halves.items()},
+    ]
+    for offer in (offer for offer in offers if offer):
+        compared = given.compared("tensorrt", {stage: graph for stage, (_, graph) in offer.items()})
+        problems = given.guard.problems(compared)
+        named = ", ".join(f"{stage} {precision}" for stage, (precision, _) in offer.items())
+        given.progress.say(f"tensorrt, {named}: {'; '.join(problems) or 'the guard passes'}")
+        if not problems or given.force:
+            return {stage: precision for stage, (precision, _) in offer.items()}, compared
+    return {}, {}
+
+
+def _candidate(
+    given: Conditions,
+    stage: str,
+    precision: Precision,
+    graph: bytes,
+    verdict: str,
+    *,
+    cost: Cost | None = None,
+    error: Difference | None = None,
+    kept: Iterable[str] = (),
+) -> Candidate:
+    latency_ms = None if cost is None else cost.latency_ms
+    share = None
+    if latency_ms is not None and given.share_of_peak is not None:
+        share = given.share_of_peak(stage, precision, latency_ms / 1000)
+    return Candidate(
+        stage=stage,
+        precision=precision,
+        size_bytes=len(graph),
+        latency_ms=latency_ms,
+        share_of_peak=share,
+        error=None if error is None else error.relative,
+        kept=tuple(sorted(kept)),
+        verdict=verdict,
+    )
+
+
+def _demoted(row: Candidate) -> Candidate:
+    return row.model_copy(update={"verdict": "chosen" if row.precision == "fp32" else "fails the guard"})
+
+
+def _draft(
+    source: StageSource,
+    precision: Precision,
+    target: Int8Target,
+    graph: bytes,
+    difference: Difference,
+    kept: Iterable[str],
+) -> GraphDraft:
+    note = f"relative error of the output {difference.relative:.4f}"
+    if named := ", ".join(sorted(kept)):
+        note += f"; in higher precision: {named}"
+    return GraphDraft(
+        stage=source.stage,
+        precision=precision,
+        content=graph,
+        opset=source.opset,
+        target=target,
+        parity_max_abs=difference.largest,
+        note=note,
+    )
+
+
+def _selected(
+    target: Int8Target,
+    plan: dict[str, Precision],
+    rows: Iterable[Candidate],
+    drafts: Iterable[GraphDraft],
+    ranked: tuple[Ranked, ...],
+    compared: Comparisons,
+    given: Conditions,
+) -> Selected:
+    rows = tuple(rows)
+    problems = given.guard.problems(compared) if compared else []
+    guard = Guarded(
+        kind=given.judge.kind,
+        corpus=given.judge.corpus,
+        videos=given.judge.videos,
+        backend="onnxruntime",
+        max_loss=given.guard.max_loss,
+        max_upper_loss=given.guard.max_upper_loss,
+        passed=not problems,
+        ccc={cast("OutputName", name): of for name, of in compared.items()},
+    )
+    selection = Selection(
+        target=target,
+        plan=plan,
+        forced=given.force and (bool(problems) or any(row.verdict.startswith("forced") for row in rows)),
+        machine=given.machine,
+        candidates=rows,
+        guard=guard if compared else None,
+        sensitivities=tuple(
+            Sensitivity(
+                stage=each.stage,
+                layer=each.layer,
+                loss={cast("OutputName", name): loss for name, loss in each.loss.items()},
+                error=each.error if math.isfinite(each.error) else None,
+            )
+            for each in ranked
+        ),
+    )
+    return Selected(selection, tuple(drafts))
