@@ -32,12 +32,13 @@ def record_windows(
     per_stage: int,
     seed: int,
     progress: Callable[[str], None] | None = None,
+    read: Callable[[Path, float], None] = lambda path, seconds: None,
 ) -> Windows:
     """Encoder stage → input → rows, at most `per_stage` and 128 MiB in all, the same number from each file.
 
     Of more than `MAX_FILES` files, so many are read, evenly spread. Within a file the rows are a uniform sample over
-    all its steps; the same files and seed give the same rows. Raises MediaError when some stage was never asked for,
-    because no file has its modality.
+    all its steps; the same files and seed give the same rows. `read` is told of each file that was read how many
+    seconds of it. Raises MediaError when some stage was never asked for, because no file has its modality.
     """
     tell = progress or (lambda _: None)
     media = _spread(media, min(MAX_FILES, per_stage))
@@ -50,6 +51,7 @@ def record_windows(
         share = {stage: _share(total, index, len(media)) for stage, total in totals.items()}
         with open_source(str(path), contract) as source:
             found = source_windows(contract, source, rows=share, seed=(seed, index))
+            read(path, max(source.outcome.decoded_s.values(), default=0.0))
         for stage, rows in found.items():
             windows[stage] += rows
         tell(f"{path.name}: {', '.join(f'{len(rows)} {stage}' for stage, rows in found.items())}")

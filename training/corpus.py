@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from affectrt.bundle.errors import AffectError, MediaError, UsageError
 
-__all__ = ["Corpus", "CorpusVideo", "Split", "read_annotation"]
+__all__ = ["Corpus", "CorpusVideo", "Split", "Truth", "read_annotation"]
 
 Split = Literal["train", "validation", "test"]
 Truth = npt.NDArray[np.float32]
@@ -34,6 +34,7 @@ HEADER = "valence,arousal"
 NOT_ANNOTATED = -5.0
 MAX_ANNOTATION_BYTES = 64 << 20  # an hour at 60 pictures a second is 5 MB
 SHOWN_PROBLEMS = 10
+SYNTHETIC = "affectrt-synthetic-corpus/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,14 +124,16 @@ def read_annotation(path: Path) -> Truth:
     return values.astype(np.float32)
 
 
-def _read_record(root: Path) -> tuple[dict[str, str], float | None]:
-    """Who is in each clip, and rows a second, from `corpus.json` if there is one."""
+def _read_record(root: Path) -> tuple[dict[str, str], float | None, int | None]:
+    """Who is in each clip, rows a second, and the seed of drawn people, from `corpus.json` if there is one."""
     path = root / RECORD
     if not path.is_file():
-        return {}, None
+        return {}, None, None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {str(clip["name"]): str(clip["identity"]) for clip in record["clips"]}, float(record["label_hz"])
+        people = {str(clip["name"]): str(clip["identity"]) for clip in record["clips"]}
+        drawn = str(record.get("format")).startswith(SYNTHETIC)
+        return people, float(record["label_hz"]), int(record["parameters"]["seed"]) if drawn else None
     except (ValueError, KeyError, TypeError) as error:
         raise AffectError(
             f"{path} cannot be read: {error!r}",
@@ -145,6 +148,8 @@ class Corpus:
     splits: tuple[Split, ...]
     identities: Mapping[str, str]
     recorded_hz: float | None
+    drawn_from: int | None = None
+    """The seed of drawn people: two corpora of one seed draw the same ones, those of two name others alike."""
 
     @classmethod
     def open(cls, root: Path) -> Corpus:
