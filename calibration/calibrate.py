@@ -14,19 +14,15 @@ from affectrt.bundle.errors import BundleError, UsageError
 from affectrt.bundle.store import Bundle, open_bundle
 from affectrt.bundle.writer import FileDraft, GraphDraft, check_place, update_bundle
 
-from .lint import check_qdq
-from .placement import Int8Target, values_to_observe
-from .quantise import quantise
-from .ranges import BATCH, METHODS, Method, Ranges, compute_ranges
-from .rewrite import drop_identity_pools, fold_input_norms, rewrite_prelus
-from .unroll import unroll_clips
+from .placement import Int8Target
+from .ranges import BATCH, METHODS, Method, Ranges
+from .stage import TARGETS, emit, prepare_stage
 from .windows import record_windows
 
 __all__ = ["DEFAULT_METHOD", "DEFAULT_WINDOWS", "StageInt8", "calibrate_bundle", "calibrate_stage"]
 
 DEFAULT_METHOD: Method = "minmax"
 DEFAULT_WINDOWS = 128
-TARGETS: tuple[Int8Target, ...] = ("cpu", "tensorrt")
 Feeds = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -81,28 +77,15 @@ def calibrate_bundle(
 
 def calibrate_stage(bundle: Bundle, stage: str, feeds: Feeds, *, method: Method, seed: int) -> StageInt8 | None:
     """INT8 graphs of one stage for every target, all from the same ranges; None where there is nothing to quantise."""
-    import onnx
-
-    source = bundle.graph_for(stage, "fp32")
-    model = onnx.load_from_string(bundle.read(source))
-    # Both targets profit from norms that are gone; the rest of the rewrites is for ONNX Runtime alone.
-    prepared = fold_input_norms(drop_identity_pools(model))
-    variants: dict[Int8Target, onnx.ModelProto] = {
-        "cpu": unroll_clips(rewrite_prelus(prepared)),
-        "tensorrt": prepared,
-    }
-    needed: set[str] = set().union(*(values_to_observe(variant, target) for target, variant in variants.items()))
-    if not needed:
+    source = prepare_stage(bundle, stage, feeds, method=method, seed=seed)
+    if not source.ranges.tensors:
         return None
-    ranges = compute_ranges(stage, prepared, feeds, needed, method=method, seed=seed)
-    wanted = _run(bundle.read(source), feeds)
+    ranges = source.ranges
+    wanted = _run(source.fp32, feeds)
     graphs: list[GraphDraft] = []
     errors: dict[Int8Target, float] = {}
     for target in TARGETS:
-        made = quantise(variants[target], ranges.tensors, target)
-        if target == "tensorrt":
-            check_qdq(stage, made)
-        content = made.SerializeToString(deterministic=True)
+        content = emit(source, "int8", target)
         found = _run(content, feeds)
         errors[target] = float(np.linalg.norm(found - wanted) / max(np.linalg.norm(wanted), 1e-12))
         graphs.append(

@@ -30,6 +30,10 @@ class GraphEditor:
         self.inputs = [value.name for value in self._model.graph.input]
         self.outputs = [value.name for value in self._model.graph.output]
 
+    @property
+    def opset(self) -> int:
+        return int(next(entry.version for entry in self._model.opset_import if entry.domain in ("", "ai.onnx")))
+
     def shape(self, name: str) -> tuple[int | None, ...] | None:
         """The shape that was inferred for a value before any edit; None for an axis, or in all, that is not known."""
         graph = self._model.graph

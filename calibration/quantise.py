@@ -16,14 +16,14 @@ With VNNI and on ARM this would not be needed; the graph is the same, so that it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Set
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .graph import GraphEditor, body_node
-from .placement import Int8Target, place, weighted_nodes
+from .placement import Int8Target, place
 
 if TYPE_CHECKING:
     import onnx
@@ -31,44 +31,70 @@ if TYPE_CHECKING:
 __all__ = ["quantise"]
 
 Range = tuple[float, float]
+Floats = npt.NDArray[np.floating[Any]]
 SMALLEST_SCALE = 1e-8  # TensorRT refuses 0, which a value that never changes would give
+SMALLEST_HALF_SCALE = 2.0**-24  # the smallest number of float16
 
 # The largest sum of two weights that times 255 fits into 16 bits with its sign.
 LARGEST_PAIR = 128
 
 
-def quantise(model: onnx.ModelProto, ranges: Mapping[str, Range], target: Int8Target) -> onnx.ModelProto:
-    """Insert the pairs. KeyError names a value that has no range: `values_to_observe` lists all that need one."""
+def quantise(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    target: Int8Target,
+    *,
+    keep: Set[str] = frozenset(),
+    only: Set[str] | None = None,
+    half_scales: bool = False,
+) -> onnx.ModelProto:
+    """Insert the pairs; `keep` and `only` name layers as `placement` does. With `half_scales` every scale is a number
+    that float16 holds as well, and the weights are rounded on that scale.
+
+    KeyError names a value that has no range: `values_to_observe` lists all that need one.
+    """
     graph = GraphEditor(model)
-    placement = place(graph, target)
-    weighted = [node for node in weighted_nodes(graph) if node.input[0] in placement.users]
+    placement = place(graph, target, keep=keep, only=only)
+    fit = _half_scale if half_scales else _any_scale
     scales: dict[str, float] = {}
     before: dict[str, list[onnx.NodeProto]] = {}
     for name, users in placement.users.items():
-        pair, scales[name] = _activation_pair(graph, name, ranges[placement.range_of(name)], target)
+        pair, scales[name] = _activation_pair(graph, name, ranges[placement.range_of(name)], target, fit)
         before[name] = pair
         for node in graph.nodes:
             if users is None or id(node) in users:
                 node.input[:] = [pair[1].output[0] if value == name else value for value in node.input]
     weights: dict[int, list[onnx.NodeProto]] = {}
     plain = {pair[1].output[0]: name for name, pair in before.items()}
-    for node in weighted:
+    for node in placement.layers:
         input_scale = scales[plain[node.input[0]]]
-        weights[id(node)] = _quantise_weights(graph, node, input_scale if target == "cpu" else None)
+        weights[id(node)] = _quantise_weights(graph, node, input_scale if target == "cpu" else None, fit)
     graph.nodes = _in_order(graph, before, weights)
     return graph.model()
 
 
+def _any_scale(scale: Floats) -> Floats:
+    return np.maximum(scale, SMALLEST_SCALE).astype(np.float32)
+
+
+def _half_scale(scale: Floats) -> Floats:
+    """The next number of float16 at or above, so that nothing is clipped; float32 where float16 is too short for it."""
+    if (scale > np.finfo(np.float16).max).any():
+        return _any_scale(scale)
+    half = np.maximum(scale, SMALLEST_HALF_SCALE).astype(np.float16)
+    return np.where(half < scale, np.nextafter(half, np.float16(np.inf)), half).astype(np.float32)
+
+
 def _activation_pair(
-    graph: GraphEditor, name: str, bounds: Range, target: Int8Target
+    graph: GraphEditor, name: str, bounds: Range, target: Int8Target, fit: Callable[[Floats], Floats]
 ) -> tuple[list[onnx.NodeProto], float]:
     low, high = min(bounds[0], 0.0), max(bounds[1], 0.0)
     zero: npt.NDArray[np.uint8] | npt.NDArray[np.int8]
     if target == "cpu":
-        scale = np.float32(max((high - low) / 255, SMALLEST_SCALE))
+        scale = np.float32(fit(np.array((high - low) / 255)))
         zero = np.array(np.clip(np.round(-low / float(scale)), 0, 255), np.uint8)
     else:
-        scale = np.float32(max(max(-low, high) / 127, SMALLEST_SCALE))
+        scale = np.float32(fit(np.array(max(-low, high) / 127)))
         zero = np.array(0, np.int8)
     constants = [
         graph.set_constant(f"{name}:scale", np.array(scale, np.float32)),
@@ -81,19 +107,21 @@ def _activation_pair(
     return pair, float(scale)
 
 
-def _quantise_weights(graph: GraphEditor, node: onnx.NodeProto, input_scale: float | None) -> list[onnx.NodeProto]:
+def _quantise_weights(
+    graph: GraphEditor, node: onnx.NodeProto, input_scale: float | None, fit: Callable[[Floats], Floats]
+) -> list[onnx.NodeProto]:
     """int8 weights, and an int32 bias where `input_scale` is given; returns the DequantizeLinear nodes."""
     weights = graph.constant(node.input[1]).astype(np.float64)
     axis = _output_axis(node)
     others = tuple(i for i in range(weights.ndim) if i != axis)
-    scale = np.maximum(np.abs(weights).max(axis=others) / 127, SMALLEST_SCALE)
+    scale = np.abs(weights).max(axis=others) / 127
     bias = graph.constant(node.input[2]).astype(np.float64) if len(node.input) > 2 else None
     if input_scale is not None:
         scale = np.maximum(scale, _largest_pairs(weights, axis) / LARGEST_PAIR)
     if bias is not None and input_scale is not None:
         # The bias must fit 32 bits in units of input scale times weight scale; half of them is left for the sum.
         scale = np.maximum(scale, np.abs(bias) / (input_scale * 2.0**30))
-    scale = scale.astype(np.float32)
+    scale = fit(scale)
     shape = [-1 if i == axis else 1 for i in range(weights.ndim)]
     rounded = np.clip(np.round(weights / scale.reshape(shape)), -127, 127).astype(np.int8)
     nodes = [_dequantised(graph, node, 1, "weight", rounded, scale, np.zeros(scale.shape, np.int8), axis)]
@@ -121,9 +149,9 @@ def _dequantised(
     node: onnx.NodeProto,
     index: int,
     what: str,
-    values: npt.NDArray[np.signedinteger[npt.NBitBase]],
-    scale: npt.NDArray[np.float32],
-    zero: npt.NDArray[np.signedinteger[npt.NBitBase]],
+    values: npt.NDArray[np.signedinteger[Any]],
+    scale: Floats,
+    zero: npt.NDArray[np.signedinteger[Any]],
     axis: int,
 ) -> onnx.NodeProto:
     stem = f"{node.output[0]}:{what}"

@@ -9,10 +9,15 @@ from collections.abc import Iterator, Mapping, Set
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, ValidationError
+
+from affectrt.bundle.contract import Record
+from affectrt.bundle.errors import BundleError, ParityError
+from affectrt.bundle.strict_json import printable, problems_from_validation, value_from_json
 
 if TYPE_CHECKING:
     import onnx
@@ -24,17 +29,22 @@ METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
 PERCENTILE = 99.995
 # Histograms keep all activations of a batch at once: 2 rows of IR-50 are 60 MB, 2 clips of I3D 520.
 BATCH = 2
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+Bound = Annotated[float, Field(strict=True, ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """Value name → (lowest, highest), as `method` saw it on `rows` recorded spans of `stage`."""
+    """`tensors`: value that may be quantised → (lowest, highest), as `method` sees it on `rows` recorded spans of
+    `stage`; none where nothing may be. `largest`: every float value → its largest magnitude, for FP16.
+    """
 
     stage: str
     method: Method
     rows: int
     seed: int
     tensors: Mapping[str, tuple[float, float]]
+    largest: Mapping[str, float]
 
     def as_json(self) -> bytes:
         record = {
@@ -43,8 +53,42 @@ class Ranges:
             "rows": self.rows,
             "seed": self.seed,
             "tensors": {name: list(self.tensors[name]) for name in sorted(self.tensors)},
+            "largest": {name: self.largest[name] for name in sorted(self.largest)},
         }
         return json.dumps(record, indent=1, allow_nan=False).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Ranges:
+        """What `as_json` wrote. Raises BundleError for anything else, whoever wrote it."""
+        try:
+            record = _Record.model_validate(value_from_json(content))
+        except ValidationError as error:
+            raise _unreadable("\n".join(f"  - {problem}" for problem in problems_from_validation(error))) from None
+        except ValueError as error:
+            raise _unreadable(f"  - {error}") from None
+        crossed = [name for name, (low, high) in record.tensors.items() if low > high]
+        if crossed:
+            raise _unreadable(f"  - the lowest of {printable(crossed[0])} is above its highest")
+        return cls(record.stage, record.method, record.rows, record.seed, record.tensors, record.largest)
+
+
+class _Record(Record):
+    """The file. Bounds are those of float32, in which all of it is computed."""
+
+    stage: Annotated[str, Field(min_length=1)]
+    method: Method
+    rows: Annotated[int, Field(strict=True, ge=1)]
+    seed: Annotated[int, Field(strict=True)]
+    tensors: dict[str, tuple[Bound, Bound]]
+    largest: dict[str, Annotated[Bound, Field(ge=0)]]
+
+
+def _unreadable(problems: str) -> BundleError:
+    return BundleError(
+        f"stored ranges cannot be read:\n{problems}",
+        expected="what `affectrt calibrate` wrote",
+        fix="affectrt calibrate BUNDLE CORPUS",
+    )
 
 
 def compute_ranges(
@@ -56,7 +100,35 @@ def compute_ranges(
     method: Method,
     seed: int = 0,
 ) -> Ranges:
-    """Run `model` over `feeds` (input → rows) and observe `values`, a few rows at a time."""
+    """Run `model` over `feeds` (input → rows) and observe `values`, and the magnitude of all others.
+
+    Raises ParityError where one of `values` is not finite.
+    """
+    rows = len(next(iter(feeds.values())))
+    everything = {name for node in model.graph.node for name in (*node.input, *node.output) if name}
+    extremes = _observe(model, feeds, everything, "minmax")
+    largest = {name: _magnitude(*bounds) for name, bounds in extremes.items()}
+    tensors = extremes if method == "minmax" else _observe(model, feeds, values, method) if values else {}
+    tensors = {name: bounds for name, bounds in tensors.items() if name in values}
+    endless = sorted(name for name, bounds in tensors.items() if not np.isfinite(bounds).all())
+    if endless:
+        raise ParityError(
+            f"stage {stage!r} computes {endless[0]} beyond all numbers from the recorded inputs",
+            expected="finite values",
+            fix="affectrt verify the bundle; if it holds, the model is broken",
+        )
+    return Ranges(stage, method, rows, seed, tensors, largest)
+
+
+def _magnitude(low: float, high: float) -> float:
+    """Of float32; its greatest number for anything beyond."""
+    return max(-low, high) if np.isfinite([low, high]).all() else FLOAT32_MAX
+
+
+def _observe(
+    model: onnx.ModelProto, feeds: Mapping[str, npt.NDArray[np.generic]], values: Set[str], method: Method
+) -> dict[str, tuple[float, float]]:
+    """Lowest and highest of those `values` that are floats and computed, a few rows at a time."""
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
     from onnxruntime.quantization.calibrate import CalibrationDataReader
 
@@ -68,7 +140,6 @@ def compute_ranges(
             return self._left.pop() if self._left else None
 
     kind, options = _onnxruntime_method(CalibrationMethod, method)
-    rows = len(next(iter(feeds.values())))
     with tempfile.TemporaryDirectory(prefix="affectrt-ranges-") as folder:
         path = Path(folder) / "stage.onnx"
         path.write_bytes(model.SerializeToString())
@@ -83,11 +154,10 @@ def compute_ranges(
         # One batch per reader: a calibrator holds everything of one reader in memory before it counts.
         # Its remarks would stand between the results on standard output.
         with redirect_stdout(io.StringIO()):
-            for batch in _batches(feeds, rows):
+            for batch in _batches(feeds, len(next(iter(feeds.values())))):
                 calibrator.collect_data(Reader(batch))
             found: Any = calibrator.compute_data()
-    tensors = {name: _pair(data.range_value) for name, data in found.items() if name in values}
-    return Ranges(stage, method, rows, seed, tensors)
+    return {name: _pair(data.range_value) for name, data in found.items() if name in values}
 
 
 def _onnxruntime_method(kinds: Any, method: Method) -> tuple[Any, dict[str, Any]]:
