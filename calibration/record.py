@@ -175,8 +175,7 @@ def _fits(found: Comparison, itself: Comparison) -> bool:
 def _open_alone(path: Path) -> int:
     """The file of a record, made if need be, and locked: two searches would mix their lines."""
     try:
-        # neither through a link nor waiting for the other end of a pipe
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise UsageError(
             f"the record {path} cannot be opened: {error.strerror}", expected="a plain file", fix="name another file"

@@ -163,18 +163,16 @@ def _search(
         for worst in ranked:
             if not steps[-1].problems:
                 break
-            stage, before = worst.stage, graphs[worst.stage]
+            stage = worst.stage
             keep[stage] |= {worst.layer}
             if keep[stage] >= set(names[stage]):
                 del graphs[stage]
                 tell.say(f"{stage} falls back to FP32: all its layers would be kept")
             else:
                 graphs[stage] = make(sources[stage], keep=keep[stage])
-            done()
-            if graphs.get(stage) == before:
-                continue  # its neighbours, kept before, left nothing of it to quantise
             steps.append(_step(trials, guard, keep, graphs))
             tell.say(f"{stage} {worst.layer} kept: {_told(steps[-1])}")
+            done()
     return Found(keep, graphs, tuple(ranked), tuple(steps))
 
 

@@ -19,7 +19,7 @@ from doubles.outlier_bundle import OUTLIER_TAKER, frames_with_flashes, make_outl
 from affectrt.bundle import Bundle, UsageError, open_bundle
 from affectrt.calibration.guard import Guard
 from affectrt.calibration.placement import Int8Target
-from affectrt.calibration.search import Found, search
+from affectrt.calibration.search import Found, Sensitivity, search
 from affectrt.calibration.stage import StageSource, layers, prepare_stage
 from affectrt.runtime.engines import Engine, open_engines
 from affectrt.runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -157,12 +157,14 @@ def test_plain_int8_fails_and_keeping_the_layer_with_the_outliers_passes(damaged
     assert found.comparisons is kept.comparisons and found.fallen_back == ()
 
 
-def test_layers_whose_loss_is_flat_are_ranked_by_their_features(whole: Found) -> None:
-    flat = [s for s in whole.sensitivities if max(s.loss.values()) <= 0.0005]
-    above = [s for s in whole.sensitivities if max(s.loss.values()) > 0.0005]
-    assert flat and [*above, *flat] == list(whole.sensitivities)
-    assert [s.error for s in flat] == sorted((s.error for s in flat), reverse=True)
-    assert [max(s.loss.values()) for s in above] == sorted((max(s.loss.values()) for s in above), reverse=True)
+def test_layers_whose_loss_is_flat_are_ranked_by_their_features() -> None:
+    flat = Sensitivity("video", "flat", {"valence": 0.0004, "arousal": -0.01}, error=0.02)
+    flatter = Sensitivity("video", "flatter", {"valence": -0.0001, "arousal": 0.0}, error=0.05)
+    unjudged = Sensitivity("video", "unjudged", {}, error=0.03)
+    broken = Sensitivity("video", "broken", {}, error=0.001, lost=3)
+    bad = Sensitivity("video", "bad", {"valence": -0.2, "arousal": 0.0006}, error=0.01)
+    ranked = sorted((flat, flatter, unjudged, broken, bad), key=lambda each: each.damage, reverse=True)
+    assert [each.layer for each in ranked] == ["broken", "bad", "flatter", "unjudged", "flat"]
 
 
 def test_only_the_layers_of_the_largest_error_are_judged_where_so_wished(damaged: Case, whole: Found) -> None:
