@@ -195,9 +195,9 @@ def _coverage(truths: Sequence[npt.NDArray[np.floating]]) -> Coverage | None:
     rows = np.concatenate(known) if known else np.zeros((0, 2))
     if len(rows) == 0:
         return None
-    edges = np.linspace(-1, 1, CELLS + 1)
-    histogram = np.histogram2d(*np.clip(rows.T.astype(np.float64), -1, 1), bins=(edges, edges))[0]
-    counts = tuple(tuple(int(count) for count in row) for row in histogram)
+    cells = np.clip(np.floor((rows.astype(np.float64) + 1) / 2 * CELLS), 0, CELLS - 1).astype(np.int64)
+    counted = np.bincount(cells[:, 0] * CELLS + cells[:, 1], minlength=CELLS**2).reshape(CELLS, CELLS)
+    counts = tuple(tuple(int(count) for count in row) for row in counted)
     return Coverage(rows=len(rows), share_touched=_share_touched(counts), counts=counts)
 
 

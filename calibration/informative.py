@@ -94,7 +94,7 @@ def _is_silent(span: Array) -> bool:
 
 def _is_flat(pictures: Array) -> bool:
     """Of a picture (height, width, 3), or of a clip of them: none has anything in it."""
-    return bool(np.std(pictures, axis=(-3, -2), dtype=np.float32).max() < FLAT_LEVELS)
+    return bool(pictures.astype(np.float32).std(axis=(-3, -2)).max() < FLAT_LEVELS)
 
 
 def _difference(row: Array, other: Array) -> float:
