@@ -17,6 +17,7 @@ from doubles.array_judge import ArrayJudge
 from doubles.outlier_bundle import OUTLIER_TAKER, frames_with_flashes, make_outlier_bundle
 
 from affectrt.bundle import Bundle, UsageError, open_bundle
+from affectrt.bundle.manifest import Precision
 from affectrt.calibration.guard import Guard
 from affectrt.calibration.placement import Int8Target
 from affectrt.calibration.search import Found, Sensitivity, search
@@ -44,9 +45,9 @@ class Case:
     def judge(self, before_play: Callable[[int], None] = lambda number: None) -> ArrayJudge:
         return ArrayJudge(self.videos, self.engines, before_play=before_play)
 
-    def open_graph(self, _stage: str, graph: bytes) -> Engine:
+    def open_graph(self, target: Int8Target, graph: bytes) -> Engine:
         self.opened.append(graph)
-        return OnnxRuntimeEngine(graph, threads=1, provenance={})
+        return OnnxRuntimeEngine(graph, threads=1, provenance={}, integer_kernels=target == "cpu")
 
     def search(
         self,
@@ -63,7 +64,7 @@ class Case:
             judge.reference,
             guard or Guard(),
             engines=self.engines,
-            open_graph=self.open_graph,
+            open_graph=lambda _, graph: self.open_graph(target, graph),
             feeds=self.feeds,
             target=target,
             record=record,
@@ -143,9 +144,11 @@ def test_a_healthy_model_passes_in_int8_without_a_search(tmp_path: Path) -> None
         assert len(ranked.sensitivities) == LAYERS and ranked.graphs == found.graphs and judge.plays == 2 + LAYERS
 
 
-@pytest.mark.parametrize("target", ["tensorrt", "cpu"])
-def test_plain_int8_fails_and_keeping_the_layer_with_the_outliers_passes(damaged: Case, target: Int8Target) -> None:
-    found = damaged.search(damaged.judge(), target=target)
+@pytest.mark.parametrize(("target", "precision"), [("tensorrt", "int8"), ("tensorrt", "int8-fp16"), ("cpu", "int8")])
+def test_plain_int8_fails_and_keeping_the_layer_with_the_outliers_passes(
+    damaged: Case, target: Int8Target, precision: Precision
+) -> None:
+    found = damaged.search(damaged.judge(), target=target, precision=precision)
     plain, kept = found.steps
     assert plain.keep == {"video": frozenset()} and len(plain.problems) == 4
     assert all(compared.loss.value > 0.5 for compared in plain.comparisons.values())
