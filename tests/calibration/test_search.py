@@ -116,9 +116,12 @@ class Told:
 
 
 def quantised(graph: bytes) -> set[str]:
-    """The layers of a graph that take eight bits."""
+    """The layers of a graph that take eight bits; a cast to FP16 calls some of their outputs otherwise."""
     nodes = onnx.load_from_string(graph).graph.node
-    return {n.output[0] for n in nodes if n.op_type in ("Conv", "Gemm") and n.input[0].endswith(":dq")}
+    made_by = {name: node.op_type for node in nodes for name in node.output}
+    takers = [node for node in nodes if node.op_type in ("Conv", "Gemm")]
+    outputs = [node.output[0] for node in takers if made_by.get(node.input[0]) == "DequantizeLinear"]
+    return {name.removesuffix("_cast_to_fp16") for name in outputs}
 
 
 def tree(path: Path) -> dict[str, bytes]:
