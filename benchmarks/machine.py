@@ -8,7 +8,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["available_cores", "machine_facts", "machine_slug"]
+__all__ = ["available_cores", "machine_facts", "machine_in_words", "machine_slug"]
 
 # Instructions that decide how fast matrices are multiplied.
 _MATRIX_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_int8", "amx_bf16")
@@ -34,6 +34,12 @@ def machine_facts() -> dict[str, str]:
         **{name: _version(name) for name in _PACKAGES},
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def machine_in_words() -> str:
+    """Processor and cores, such as `AMD EPYC, 2 cores`."""
+    cores = available_cores()
+    return f"{_cpu_name(_cpu_lines())}, {cores} core{'s' * (cores > 1)}"
 
 
 def machine_slug() -> str:

@@ -1,17 +1,25 @@
-"""INT8 for a bundle: ranges from real inputs, quantised graphs per target, and rules that they must keep."""
+"""Lower precisions for a bundle: ranges from real inputs, graphs per target, and a guard on what they cost."""
 
 from .calibrate import DEFAULT_METHOD, DEFAULT_WINDOWS, StageInt8, calibrate_bundle, calibrate_stage
+from .conditions import ShareOfPeak
+from .guard import Guard
+from .guarded import calibrate_guarded
 from .lint import qdq_problems
+from .placement import Int8Target
 from .ranges import METHODS, Method, Ranges
 
 __all__ = [
     "DEFAULT_METHOD",
     "DEFAULT_WINDOWS",
     "METHODS",
+    "Guard",
+    "Int8Target",
     "Method",
     "Ranges",
+    "ShareOfPeak",
     "StageInt8",
     "calibrate_bundle",
+    "calibrate_guarded",
     "calibrate_stage",
     "qdq_problems",
 ]

@@ -19,7 +19,7 @@ from .ranges import BATCH, METHODS, Method, Ranges
 from .stage import TARGETS, emit, prepare_stage
 from .windows import record_windows
 
-__all__ = ["DEFAULT_METHOD", "DEFAULT_WINDOWS", "StageInt8", "calibrate_bundle", "calibrate_stage"]
+__all__ = ["DEFAULT_METHOD", "DEFAULT_WINDOWS", "StageInt8", "calibrate_bundle", "calibrate_stage", "check_wishes"]
 
 DEFAULT_METHOD: Method = "minmax"
 DEFAULT_WINDOWS = 128
@@ -51,10 +51,7 @@ def calibrate_bundle(
     `windows` is the number of recorded inputs per stage. The fusion stays FP32: it is a hundredth of the work and
     decides the estimate. Raises MediaError, BundleError, ParityError, UsageError.
     """
-    if method not in METHODS:
-        raise UsageError(f"method {method!r}", expected=", ".join(METHODS), fix=f"--method {DEFAULT_METHOD}")
-    if windows < 1:
-        raise UsageError(f"{windows} windows", expected="at least 1", fix=f"--windows {DEFAULT_WINDOWS}")
+    check_wishes(method, windows)
     tell = progress or (lambda _: None)
     bundle = open_bundle(path)
     if out is not None:
@@ -73,6 +70,14 @@ def calibrate_bundle(
     if not stages:
         raise BundleError(f"no stage of {bundle.path} can become int8", expected="an encoder with convolutions")
     return _write(bundle, stages, out=out, overwrite=overwrite)
+
+
+def check_wishes(method: str, windows: int) -> None:
+    """UsageError for a method that does not exist or no windows at all."""
+    if method not in METHODS:
+        raise UsageError(f"method {method!r}", expected=", ".join(METHODS), fix=f"--method {DEFAULT_METHOD}")
+    if windows < 1:
+        raise UsageError(f"{windows} windows", expected="at least 1", fix=f"--windows {DEFAULT_WINDOWS}")
 
 
 def calibrate_stage(bundle: Bundle, stage: str, feeds: Feeds, *, method: Method, seed: int) -> StageInt8 | None:
