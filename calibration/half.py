@@ -13,10 +13,9 @@ what an island is there to avoid, and writes a cast twice where two islands take
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,6 +42,8 @@ def to_half(
     `largest`: value → largest magnitude that was observed; pairs around a value need no entries of their own. `keep`:
     outputs of nodes that become islands as well. `only`: outputs of the nodes that alone become float16.
     """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
     graph = GraphEditor(model)
     taken: set[str] = set()
     for node in graph.nodes:
@@ -52,7 +53,7 @@ def to_half(
     _give_own_inputs(graph, islands)
     whole = graph.model()
     names = {node.name for node in whole.graph.node}
-    halved = _converter()(
+    halved = convert_float_to_float16(
         whole, keep_io_types=True, disable_shape_infer=True, op_block_list=[], node_block_list=sorted(islands)
     )
     return _without_needless_casts(halved, names)
@@ -118,15 +119,6 @@ def _give_own_inputs(graph: GraphEditor, islands: set[str]) -> None:
                 if graph.is_constant(name) and graph.constant(name).dtype == np.float32:
                     graph.set_constant(f"{name}:fp32", graph.constant(name))
                     node.input[:] = [f"{name}:fp32" if value == name else value for value in node.input]
-
-
-def _converter() -> Callable[..., Any]:
-    path = list(sys.path)
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    sys.path[:] = path  # the package puts its own folder there, full of modules with common names
-    converter: Callable[..., Any] = convert_float_to_float16
-    return converter
 
 
 def _without_needless_casts(model: onnx.ModelProto, names: Set[str]) -> onnx.ModelProto:

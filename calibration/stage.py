@@ -60,8 +60,7 @@ def stage_from_ranges(bundle: Bundle, stage: str, ranges: Ranges) -> StageSource
     """The same from ranges that were stored, without any data. Raises BundleError where they are of another stage."""
     opset, fp32, variants = _read(bundle, stage)
     missing = _needed(variants) - ranges.tensors.keys() if ranges.tensors else set()
-    unseen = {name for node in variants["tensorrt"].graph.node for name in node.output} - ranges.largest.keys()
-    unseen -= _without_range(variants["tensorrt"])
+    unseen = _float_values(variants["tensorrt"]) - ranges.largest.keys()
     if ranges.stage != stage or missing or unseen:
         found = f"of stage {ranges.stage!r}"
         found += f" without {sorted(missing | unseen)[0]!r}" if missing | unseen else ""
@@ -135,9 +134,9 @@ def _needed(variants: Mapping[Int8Target, onnx.ModelProto]) -> set[str]:
     return set().union(*(values_to_observe(variant, target) for target, variant in variants.items()))
 
 
-def _without_range(model: onnx.ModelProto) -> set[str]:
-    """Computed values that are not float32, of which nothing is observed."""
+def _float_values(model: onnx.ModelProto) -> set[str]:
+    """Every value whose magnitude is observed."""
     import onnx
 
-    values = (*model.graph.value_info, *model.graph.output)
-    return {value.name for value in values if value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT}
+    values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    return {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
