@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from doubles.clip_contract import clip_contract
 from doubles.media import write_media
 from doubles.tiny_bundle import make_tiny_bundle
 
@@ -67,6 +68,14 @@ def test_recorded_inputs_are_those_of_a_run_step_by_step(
     assert (np.diff(brightness) > 0).all()
     np.testing.assert_array_equal(spans[5][640:], spans[6][:-640])
     assert seconds[recording] == pytest.approx(SECONDS, abs=0.1)
+
+
+def test_where_windows_leave_steps_out_the_spans_of_every_step_are_recorded(recording: Path) -> None:
+    contract = clip_contract()
+    found = record_windows(contract, [recording], per_stage=1000, seed=0)["video"]["frames"]
+    assert contract.fusion.default_hop_steps == 4 and found.shape == (SECONDS * 25, 4, 8, 8, 3)
+    # each clip moves on by one picture
+    np.testing.assert_array_equal(found[10, 1:], found[11, :-1])
 
 
 def test_a_sample_is_of_these_inputs_and_in_order_of_time(recording: Path, tmp_path: Path) -> None:
