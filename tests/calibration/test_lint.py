@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+from doubles.pairs import pair_on
 from doubles.residual_bundle import video_encoder
-from onnx import helper
+from onnx import TensorProto, helper
 
 from affectrt.bundle import ParityError
 from affectrt.bundle.scopes import FRONT_END, SCOPE_KEY
@@ -87,6 +88,75 @@ def front_end_touched(graph: GraphEditor) -> None:
     user.metadata_props[0].key, user.metadata_props[0].value = SCOPE_KEY, FRONT_END
 
 
+def scales_by_channel(graph: GraphEditor) -> None:
+    node = first(graph, "QuantizeLinear")
+    for pair in (node, graph.consumers()[node.output[0]][0]):
+        pair.input[1] = graph.set_constant("channels", np.full(3, 0.1, np.float32))
+        pair.input[2] = graph.set_constant("zeros", np.zeros(3, np.int8))
+
+
+def no_zero_point(graph: GraphEditor) -> None:
+    del first(graph, "QuantizeLinear").input[2]
+
+
+def float_weights_undone(graph: GraphEditor) -> None:
+    node = weight_dq(graph)
+    graph.set_constant(node.input[0], graph.constant(node.input[0]).astype(np.float32))
+
+
+def integer_operator(graph: GraphEditor) -> None:
+    first(graph, "Conv").op_type = "QLinearConv"
+
+
+def sums(graph: GraphEditor) -> list[onnx.NodeProto]:
+    return [node for node in graph.nodes if node.op_type == "Add"]
+
+
+def both_branches(graph: GraphEditor) -> None:
+    node = next(n for n in sums(graph) if any(name.endswith(":dq") for name in n.input))
+    pair_on(graph, node, next(i for i, name in enumerate(node.input) if not name.endswith(":dq")))
+
+
+def wrong_branch(graph: GraphEditor) -> None:
+    node = next(n for n in sums(graph) if any(name.endswith(":dq") for name in n.input))
+    skip = next(i for i, name in enumerate(node.input) if name.endswith(":dq"))
+    pair_on(graph, node, 1 - skip)
+    pair = graph.producers()[node.input[skip]]
+    node.input[skip] = graph.producers()[pair.input[0]].input[0]
+
+
+def bias_as_a_sum(graph: GraphEditor) -> None:
+    constants = [
+        graph.set_constant("b:q", np.ones(8, np.int8)),
+        graph.set_constant("b:s", np.array(0.1, np.float32)),
+        graph.set_constant("b:z", np.array(0, np.int8)),
+    ]
+    conv = first(graph, "Conv")
+    at = graph.nodes.index(conv) + 1
+    graph.nodes[at:at] = [
+        helper.make_node("DequantizeLinear", constants, ["b:dq"], "b:dq"),
+        helper.make_node("Add", [conv.output[0], "b:dq"], ["biased"], "biased"),
+    ]
+
+
+def head_quantised(graph: GraphEditor) -> None:
+    head = first(graph, "Gemm")
+    pair_on(graph, head, 0)
+    pair_on(graph, head, 1)
+
+
+def front_end_in_half(graph: GraphEditor) -> None:
+    node = next(n for n in graph.nodes if n.op_type == "Sub")
+    graph.set_constant(node.input[1], graph.constant(node.input[1]).astype(np.float16))
+
+
+def front_end_after_half(graph: GraphEditor) -> None:
+    node = next(n for n in graph.nodes if n.op_type == "Sub")
+    cast = helper.make_node("Cast", [node.input[0]], ["short"], "short", to=TensorProto.FLOAT16)
+    graph.nodes.insert(graph.nodes.index(node), cast)
+    node.input[0] = "short"
+
+
 def computed_scale(graph: GraphEditor) -> None:
     graph.nodes.insert(0, helper.make_node("Identity", [first(graph, "QuantizeLinear").input[1]], ["computed"]))
     first(graph, "QuantizeLinear").input[1] = "computed"
@@ -99,7 +169,17 @@ def computed_scale(graph: GraphEditor) -> None:
         (shifted_zero, "zero point is not 0"),
         (zero_scale, "finite and above 0"),
         (endless_scale, "finite and above 0"),
-        (double_scale, "scale is float64"),
+        (double_scale, "scale is float64, not float32 or float16"),
+        (scales_by_channel, "needs a single scale"),
+        (no_zero_point, "constant zero point"),
+        (float_weights_undone, "holds float32 weights"),
+        (integer_operator, "is an integer operator"),
+        (both_branches, "takes both branches quantised"),
+        (wrong_branch, "only the skip branch"),
+        (bias_as_a_sum, "(Add): its bias is quantised"),
+        (head_quantised, "heads stay float"),
+        (front_end_in_half, "computes in float16"),
+        (front_end_after_half, "computes in float16"),
         (one_scale_per_tensor, "one scale for each of its 8 output channels, along axis 0"),
         (wrong_axis, "along axis 0"),
         (quantised_bias, "bias is quantised"),
@@ -122,6 +202,26 @@ def test_our_own_tensorrt_graph_keeps_every_rule(tensorrt: onnx.ModelProto) -> N
     # Of a residual sum at most one branch is quantised: the other stays fused to its convolution.
     assert len(pairs) > 8 and len(sums) == 4
     assert all(sum(name.endswith(":dq") for name in node.input) <= 1 for node in sums)
+
+
+def test_weights_are_as_good_as_floats_behind_a_pair(tensorrt: onnx.ModelProto) -> None:
+    """As nvidia-modelopt spells them: float weights, quantised and dequantised in the graph."""
+    graph = GraphEditor(tensorrt)
+    for node in [n for n in graph.nodes if n.op_type == "DequantizeLinear" and graph.is_constant(n.input[0])]:
+        axis = next(a.i for a in node.attribute if a.name == "axis")
+        scale = graph.constant(node.input[1]).reshape([-1 if i == axis else 1 for i in range(4)])
+        name = graph.set_constant(f"{node.name}:float", graph.constant(node.input[0]) * scale)
+        twin = helper.make_node(
+            "QuantizeLinear", [name, *node.input[1:]], [f"{node.name}:q"], f"{node.name}:q", axis=axis
+        )
+        graph.nodes.insert(graph.nodes.index(node), twin)
+        node.input[0] = twin.output[0]
+    spelt = graph.model()
+    assert qdq_problems(spelt) == []
+    broken = GraphEditor(spelt)
+    weights = next(n for n in broken.nodes if n.name.endswith("weight:dq:q"))
+    weights.attribute[0].i = 1
+    assert "does not undo" in "\n".join(qdq_problems(broken.unchecked_model()))
 
 
 def test_the_cpu_graph_breaks_the_rules_and_is_told_by_name(prepared: onnx.ModelProto) -> None:
