@@ -1,6 +1,6 @@
 """Lower precisions for a bundle: ranges from real inputs, graphs per target, and a guard on what they cost."""
 
-from .calibrate import DEFAULT_METHOD, DEFAULT_WINDOWS, StageInt8, calibrate_bundle, calibrate_stage
+from .calibrate import DEFAULT_METHOD, DEFAULT_WINDOWS, StageInt8, calibrate_bundle, calibrate_stage, check_wishes
 from .conditions import ShareOfPeak
 from .guard import Guard
 from .guarded import calibrate_guarded
@@ -21,5 +21,6 @@ __all__ = [
     "calibrate_bundle",
     "calibrate_guarded",
     "calibrate_stage",
+    "check_wishes",
     "qdq_problems",
 ]

@@ -41,7 +41,7 @@ class Difference:
 class Conditions:
     """`engines`: FP32, one per stage of the model, which played `reference`. `feeds`: stage → recorded inputs, of every
     stage that has candidates. `record`: a folder for what a search measures, so that a killed one goes on. `force`:
-    take INT8 whatever is measured.
+    take INT8 whatever is measured. `rank`: measure each layer alone even where everything passes at once.
     """
 
     judge: Judge
@@ -54,6 +54,7 @@ class Conditions:
     share_of_peak: ShareOfPeak | None = None
     record: Path | None = None
     force: bool = False
+    rank: bool = False
     progress: Progress = field(default_factory=Silence)
 
     def compared(self, target: Int8Target, graphs: Mapping[str, bytes]) -> Mapping[str, Comparison]:

@@ -49,6 +49,7 @@ def calibrate_guarded(
     share_of_peak: ShareOfPeak | None = None,
     record: Path | None = None,
     force: bool = False,
+    rank: bool = False,
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -96,6 +97,7 @@ def calibrate_guarded(
             share_of_peak=share_of_peak,
             record=record,
             force=force,
+            rank=rank,
             progress=tell,
         )
         selected = {target: SELECTORS[target](sources, given) for target in targets}

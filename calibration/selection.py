@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Selected", "select_for_cpu", "select_for_tensorrt"]
 
 NOT_TIMED = "not timed: only the device it runs on can"
+# Of a model with more layers only those with the largest error are played alone: each takes a whole evaluation.
+JUDGED_LAYERS = 24
 NOTHING_LEFT = "fails the guard: every layer would have to stay in FP32"
 Comparisons = Mapping[str, Comparison]
 
@@ -134,6 +136,8 @@ def _quantise(
         target=target,
         precision=precision,
         record=None if given.record is None else given.record / f"{target}.jsonl",
+        rank=given.rank,
+        judged=JUDGED_LAYERS,
         progress=given.progress,
     )
     return _Quantised(found.graphs, found.keep, found.sensitivities, found.comparisons)

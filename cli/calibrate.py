@@ -59,6 +59,9 @@ def calibrate(
     force: Annotated[
         bool, typer.Option("--force", help="Select INT8 whatever guard and clock say; the bundle says so.")
     ] = False,
+    rank: Annotated[
+        bool, typer.Option("--rank", help="Measure what each layer costs even where everything passes at once.")
+    ] = False,
     target: Annotated[Target, typer.Option(help="Who the graphs are for.")] = Target.all,
     method: Annotated[str, typer.Option(help="How ranges are chosen: minmax, percentile or entropy.")] = "minmax",
     windows: Annotated[int, typer.Option(min=1, help="Recorded inputs per stage.")] = 128,
@@ -80,10 +83,12 @@ def calibrate(
     must also be 5 % faster. A search that was stopped goes on with the same command. The bundle is replaced as a whole
     or not at all.
     """
+    from affectrt.calibration import check_wishes
     from affectrt.training.progress import Progress
 
     from .evidence import evaluation_set, known_media
 
+    check_wishes(method, windows)
     files = media_from_paths(media)
     with Progress(quiet=quiet) as progress:
         if precision is Precision.int8:
@@ -123,6 +128,7 @@ def calibrate(
             share_of_peak=_share_of_peak(bundle, threads, progress),
             record=record,
             force=force,
+            rank=rank,
             out=out,
             overwrite=overwrite,
             progress=progress,

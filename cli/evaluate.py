@@ -25,13 +25,17 @@ class Precision(str, Enum):
     fp32 = "fp32"
     fp16 = "fp16"
     int8 = "int8"
+    int8_fp16 = "int8-fp16"
+    auto = "auto"
 
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A bundle (folder) or a checkpoint (.safetensors).")],
     corpus: Annotated[Path, typer.Argument(help="A corpus in the layout of Aff-Wild2's ABAW release.")],
     split: Annotated[Split, typer.Option(help="Which of its parts.")] = Split.test,
-    precision: Annotated[Precision, typer.Option(help="Of a bundle's graphs.")] = Precision.fp32,
+    precision: Annotated[
+        Precision, typer.Option(help="Of a bundle's graphs; auto: what calibrate selected.")
+    ] = Precision.fp32,
     modalities: Annotated[
         str | None, typer.Option(help="Comma-separated; the others are switched off at the source. Default: each set.")
     ] = None,

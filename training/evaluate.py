@@ -12,7 +12,7 @@ import numpy as np
 from affectrt.bundle import open_bundle
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
-from affectrt.bundle.manifest import Accuracy, Interval, Precision
+from affectrt.bundle.manifest import Accuracy, Asked, Interval
 from affectrt.runtime import Scheduler
 from affectrt.runtime.engines.base import Engine
 from affectrt.runtime.engines.opening import open_engines
@@ -92,7 +92,7 @@ class Opened:
 
 
 @contextmanager
-def open_model(path: Path, precision: Precision = "fp32", threads: int | None = None) -> Iterator[Opened]:
+def open_model(path: Path, precision: Asked = "fp32", threads: int | None = None) -> Iterator[Opened]:
     """A bundle's engines (a folder) or a checkpoint's (a .safetensors file, FP32 in torch).
 
     UsageError when a checkpoint is asked for a precision it does not have.
