@@ -23,6 +23,12 @@ MODULES: dict[str, dict[str, str]] = {
         "onnxscript": "onnxscript",
     },
     "train": {"tomli": "tomli"} if sys.version_info < (3, 11) else {},
+    "modelopt": {
+        "modelopt": "nvidia-modelopt",
+        "onnx_graphsurgeon": "onnx-graphsurgeon",
+        "onnxslim": "onnxslim",
+        "lief": "lief",
+    },
     "bench": {
         "pytest": "pytest",
         "pytest_benchmark": "pytest-benchmark",
@@ -51,7 +57,7 @@ def pip_line(extra: str) -> str:
     """The command that installs an extra into the environment that is running now."""
     requirement = f"affectrt[{extra}]" if extra else "affectrt"
     # Left alone, pip may choose a build of torch with gigabytes of CUDA libraries; `make setup` does not.
-    hint = "   (in a checkout: make setup)" if extra in {"export", "train"} else ""
+    hint = "   (in a checkout: make setup)" if extra in {"export", "train", "modelopt"} else ""
     return f"{sys.executable} -m pip install '{requirement}'{hint}"
 
 
