@@ -55,8 +55,8 @@ def calibration_html(result: CalibrationResult) -> str:
         parts += [f"<h2>{escape(chosen.target)}: every candidate</h2>", _candidates(chosen)]
         if chosen.forced:
             parts.append('<p class="note"><b>Forced.</b> A person chose against the guard or the clock.</p>')
-        if chosen.guard is not None:
-            parts += [f"<h2>{escape(chosen.target)}: what the choice loses</h2>", _guard(chosen.guard)]
+        if chosen.judged:
+            parts += [f"<h2>{escape(chosen.target)}: what is lost</h2>", _judged(chosen)]
         if chosen.sensitivities:
             kept = {(row.stage, layer) for row in chosen.candidates for layer in row.kept}
             figure = _both(
@@ -103,15 +103,26 @@ def _row(row: Candidate) -> list[str]:
     ]
 
 
-def _guard(guard: Guarded) -> str:
-    head = ("CCC", "FP32", "chosen", "loss", "allowed")
-    allowed = f"{guard.max_loss:g}, to {guard.max_upper_loss:g} at the interval's end"
+def _judged(chosen: Selection) -> str:
+    head = ("plan", "kept", "CCC", "FP32", "plan's", "loss", "guard")
     rows = [
-        [name, _told(of.reference), _told(of.candidate), _told(of.loss, 4), allowed] for name, of in guard.ccc.items()
+        [
+            *(_plan(found, chosen), str(found.kept or ""), name),
+            *(_told(of.reference), _told(of.candidate), _told(of.loss, 4)),
+            escape("; ".join(found.problems)) or "passes",
+        ]
+        for found in chosen.judged
+        for name, of in found.ccc.items()
     ]
-    where = f"{escape(guard.corpus)}, {guard.videos} recordings, computed by {escape(guard.backend)}."
-    word = "The guard passes." if guard.passed else "The guard does not pass."
-    return f"{table(head, rows)}<p>{word} {where} {WORDS[guard.kind]}</p>"
+    first = chosen.judged[0]
+    where = f"{escape(first.corpus)}, {first.videos} recordings, computed by {escape(first.backend)}."
+    allowed = f"Allowed: {first.max_loss:g}, and {first.max_upper_loss:g} at the upper end of the interval."
+    return f'<div class="wide-scroll">{table(head, rows)}</div><p>{where} {allowed} {WORDS[first.kind]}</p>'
+
+
+def _plan(found: Guarded, chosen: Selection) -> str:
+    runs = ", ".join(f"{stage} {precision}" for stage, precision in found.plan.items())
+    return f"<b>{escape(runs)}</b>" if found is chosen.guard else escape(runs)
 
 
 def _told(interval: Interval, digits: int = 3) -> str:

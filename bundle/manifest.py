@@ -122,15 +122,21 @@ class Compared(Record):
 
 
 class Guarded(Record):
-    """The accuracy of a selection, against the truth or, where there is none, as agreement with FP32's answers."""
+    """The accuracy of a plan, against the truth or, where there is none, as agreement with FP32's answers.
 
+    `kept` counts the layers of all stages left in higher precision. `problems` say why it did not pass the guard; `ccc`
+    is empty where estimates were lost.
+    """
+
+    plan: dict[str, Precision]
+    kept: Annotated[int, Field(ge=0)] = 0
     kind: Literal["truth", "agreement"]
     corpus: str
     videos: Annotated[int, Field(ge=1)]
     backend: str
     max_loss: float
     max_upper_loss: float
-    passed: bool
+    problems: tuple[str, ...] = ()
     ccc: dict[OutputName, Compared]
 
 
@@ -151,9 +157,15 @@ class Selection(Record):
     forced: bool = False
     machine: str
     candidates: tuple[Candidate, ...] = ()
-    guard: Guarded | None = None
+    # every plan that was judged, in order; that of `plan` among them, unless it is FP32 throughout
+    judged: tuple[Guarded, ...] = ()
     # most damaging first; empty where everything passed at once
     sensitivities: tuple[Sensitivity, ...] = ()
+
+    @property
+    def guard(self) -> Guarded | None:
+        """The judgement of what was selected; None where FP32 runs."""
+        return next((found for found in reversed(self.judged) if found.plan == self.plan), None)
 
 
 class Manifest(Record):

@@ -19,7 +19,7 @@ from .judging import Comparison, Judge, Played
 from .placement import Int8Target
 from .progress import Progress, Silence
 from .speed import Cost, time_in_turns
-from .trials import Feeds
+from .trials import Feeds, lost_estimates
 
 __all__ = ["Conditions", "Difference", "ShareOfPeak", "open_candidate"]
 
@@ -57,14 +57,18 @@ class Conditions:
     rank: bool = False
     progress: Progress = field(default_factory=Silence)
 
-    def compared(self, target: Int8Target, graphs: Mapping[str, bytes]) -> Mapping[str, Comparison]:
-        """The judge's word on the model with these graphs and FP32 for the rest."""
+    def judged(self, target: Int8Target, graphs: Mapping[str, bytes]) -> tuple[Mapping[str, Comparison], list[str]]:
+        """The judge's word on the model with these graphs and FP32 for the rest, and what the guard says against it."""
         with ExitStack() as stack:
             opened = {
                 stage: stack.enter_context(open_candidate(target, graph, self.threads))
                 for stage, graph in graphs.items()
             }
-            return self.judge.compare(self.reference, self.judge.play({**self.engines, **opened}))
+            played = self.judge.play({**self.engines, **opened})
+        if lost := lost_estimates(self.reference, played):
+            return {}, [f"{lost} estimates that FP32 gives are missing or not finite"]
+        compared = self.judge.compare(self.reference, played)
+        return compared, self.guard.problems(compared)
 
     def timed(self, stage: str, candidates: Mapping[Precision, bytes]) -> dict[Precision, Cost]:
         """Graphs of a stage for CPUs, in turns on a batch of its recorded inputs."""

@@ -27,7 +27,6 @@ NOT_TIMED = "not timed: only the device it runs on can"
 # Of a model with more layers only those with the largest error are played alone: each takes a whole evaluation.
 JUDGED_LAYERS = 24
 NOTHING_LEFT = "fails the guard: every layer would have to stay in FP32"
-Comparisons = Mapping[str, Comparison]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class _Quantised:
     graphs: Mapping[str, bytes]
     keep: Mapping[str, frozenset[str]]
     ranked: tuple[Ranked, ...]
-    compared: Comparisons
+    judged: tuple[Guarded, ...]
 
 
 def select_for_cpu(sources: Mapping[str, StageSource], given: Conditions) -> Selected:
@@ -81,13 +80,16 @@ def select_for_cpu(sources: Mapping[str, StageSource], given: Conditions) -> Sel
         )
         rows.append(row.model_copy(update={"speed_up": gain}))
         drafts.append(_draft(source, "int8", "cpu", graph, difference, made.keep[stage]))
-    compared = made.compared if set(worth) == set(made.graphs) else given.compared("cpu", worth)
-    # What passes as a whole is expected to pass in part; it is asked all the same.
-    if worth and given.guard.problems(compared) and not given.force:
+    judged = made.judged
+    if worth and set(worth) != set(made.graphs):
+        # What passes as a whole is expected to pass in part; it is asked all the same.
+        compared, problems = given.judged("cpu", worth)
+        judged += (_guarded(given, dict.fromkeys(worth, "int8"), made.keep, compared, problems),)
+    if worth and judged[-1].problems and not given.force:
         rows = [row if row.stage not in worth else _demoted(row) for row in rows]
         worth = {}
     plan: dict[str, Precision] = {stage: "int8" if stage in worth else "fp32" for stage in given.engines}
-    return _selected("cpu", plan, rows, drafts, made.ranked, compared if worth else {}, given)
+    return _selected("cpu", plan, rows, drafts, made.ranked, judged, given)
 
 
 def select_for_tensorrt(sources: Mapping[str, StageSource], given: Conditions) -> Selected:
@@ -95,7 +97,7 @@ def select_for_tensorrt(sources: Mapping[str, StageSource], given: Conditions) -
     able = {stage: source for stage, source in sources.items() if layers(source, "tensorrt")}
     made = _quantise(able, "tensorrt", "int8-fp16", given)
     halves = {stage: emit(source, "fp16", "tensorrt") for stage, source in sources.items()}
-    chosen, compared = _first_that_passes(made.graphs, halves, given)
+    chosen, judged = _first_that_passes(made, halves, given)
     rows: list[Candidate] = []
     drafts: list[GraphDraft] = []
     for stage, source in sources.items():
@@ -114,7 +116,7 @@ def select_for_tensorrt(sources: Mapping[str, StageSource], given: Conditions) -
         if stage in able and stage not in made.graphs:
             rows.append(_candidate(given, stage, "int8-fp16", source.fp32, NOTHING_LEFT, kept=keep))
     plan: dict[str, Precision] = {stage: chosen.get(stage, "fp32") for stage in given.engines}
-    return _selected("tensorrt", plan, rows, drafts, made.ranked, compared, given)
+    return _selected("tensorrt", plan, rows, drafts, made.ranked, made.judged + judged, given)
 
 
 def _quantise(
@@ -124,7 +126,9 @@ def _quantise(
         return _Quantised({}, {}, (), {})
     if given.force:
         graphs = {stage: emit(source, precision, target) for stage, source in sources.items()}
-        return _Quantised(graphs, dict.fromkeys(sources, frozenset()), (), given.compared(target, graphs))
+        nothing: dict[str, frozenset[str]] = dict.fromkeys(sources, frozenset())
+        word = _guarded(given, dict.fromkeys(sources, precision), nothing, *given.judged(target, graphs))
+        return _Quantised(graphs, nothing, (), (word,))
     found = search(
         sources,
         given.judge,
@@ -140,26 +144,64 @@ def _quantise(
         judged=JUDGED_LAYERS,
         progress=given.progress,
     )
-    return _Quantised(found.graphs, found.keep, found.sensitivities, found.comparisons)
+    # The first step is everything in eight bits, the last one what passes: the ones between are the search's own.
+    steps = found.steps if len(found.steps) < 2 else (found.steps[0], found.steps[-1])
+    judged = tuple(
+        _guarded(
+            given,
+            {s: precision for s in sources if s in found.graphs or not index},
+            step.keep,
+            step.comparisons,
+            step.problems,
+        )
+        for index, step in enumerate(steps)
+    )
+    return _Quantised(found.graphs, found.keep, found.sensitivities, judged)
 
 
 def _first_that_passes(
-    mixed: Mapping[str, bytes], halves: Mapping[str, bytes], given: Conditions
-) -> tuple[dict[str, Precision], Comparisons]:
+    made: _Quantised, halves: Mapping[str, bytes], given: Conditions
+) -> tuple[dict[str, Precision], tuple[Guarded, ...]]:
     """Stage → precision, from the one that should be fastest to the safest; nothing where even FP16 loses too much."""
+    mixed = made.graphs
     offers: list[dict[str, tuple[Precision, bytes]]] = [
         {s: ("int8-fp16", mixed[s]) if s in mixed else ("fp16", half) for s, half in halves.items()},
         {s: ("int8-fp16", graph) for s, graph in mixed.items()},
         {s: ("fp16", half) for s, half in halves.items()},
     ]
+    judged: tuple[Guarded, ...] = ()
     for offer in (offer for offer in offers if offer):
-        compared = given.compared("tensorrt", {stage: graph for stage, (_, graph) in offer.items()})
-        problems = given.guard.problems(compared)
-        named = ", ".join(f"{stage} {precision}" for stage, (precision, _) in offer.items())
+        compared, problems = given.judged("tensorrt", {stage: graph for stage, (_, graph) in offer.items()})
+        plan: dict[str, Precision] = {stage: precision for stage, (precision, _) in offer.items()}
+        judged += (
+            _guarded(given, plan, {s: made.keep[s] for s in mixed if plan.get(s) != "fp16"}, compared, problems),
+        )
+        named = ", ".join(f"{stage} {precision}" for stage, precision in plan.items())
         given.progress.say(f"tensorrt, {named}: {'; '.join(problems) or 'the guard passes'}")
         if not problems or given.force:
-            return {stage: precision for stage, (precision, _) in offer.items()}, compared
-    return {}, {}
+            return plan, judged
+    return {}, judged
+
+
+def _guarded(
+    given: Conditions,
+    plan: Mapping[str, Precision],
+    keep: Mapping[str, frozenset[str]],
+    compared: Mapping[str, Comparison],
+    problems: Iterable[str],
+) -> Guarded:
+    return Guarded(
+        plan={stage: plan.get(stage, "fp32") for stage in given.engines},
+        kept=sum(len(keep.get(stage, ())) for stage in plan),
+        kind=given.judge.kind,
+        corpus=given.judge.corpus,
+        videos=given.judge.videos,
+        backend="onnxruntime",
+        max_loss=given.guard.max_loss,
+        max_upper_loss=given.guard.max_upper_loss,
+        problems=tuple(problems),
+        ccc={cast("OutputName", name): of for name, of in compared.items()},
+    )
 
 
 def _candidate(
@@ -221,28 +263,15 @@ def _selected(
     rows: Iterable[Candidate],
     drafts: Iterable[GraphDraft],
     ranked: tuple[Ranked, ...],
-    compared: Comparisons,
+    judged: tuple[Guarded, ...],
     given: Conditions,
 ) -> Selected:
-    rows = tuple(rows)
-    problems = given.guard.problems(compared) if compared else []
-    guard = Guarded(
-        kind=given.judge.kind,
-        corpus=given.judge.corpus,
-        videos=given.judge.videos,
-        backend="onnxruntime",
-        max_loss=given.guard.max_loss,
-        max_upper_loss=given.guard.max_upper_loss,
-        passed=not problems,
-        ccc={cast("OutputName", name): of for name, of in compared.items()},
-    )
     selection = Selection(
         target=target,
         plan=plan,
-        forced=given.force and (bool(problems) or any(row.verdict.startswith("forced") for row in rows)),
         machine=given.machine,
-        candidates=rows,
-        guard=guard if compared else None,
+        candidates=tuple(rows),
+        judged=judged,
         sensitivities=tuple(
             Sensitivity(
                 stage=each.stage,
@@ -253,4 +282,6 @@ def _selected(
             for each in ranked
         ),
     )
-    return Selected(selection, tuple(drafts))
+    refused = selection.guard is not None and selection.guard.problems
+    slow = any(row.verdict.startswith("forced") for row in selection.candidates)
+    return Selected(selection.model_copy(update={"forced": bool(refused or slow)}), tuple(drafts))

@@ -20,7 +20,7 @@ from .record import SearchRecord
 from .remembered import Remembered
 from .stage import StageSource
 
-__all__ = ["Feeds", "OpenGraph", "Trials", "search_key"]
+__all__ = ["Feeds", "OpenGraph", "Trials", "lost_estimates", "search_key"]
 
 Feeds = Mapping[str, npt.NDArray[np.generic]]
 OpenGraph = Callable[[str, bytes], Engine]
@@ -63,7 +63,7 @@ class Trials:
         if found is None:
             opened = {stage: self._hold(stage, graph).remembered for stage, graph in graphs.items()}
             played = self._judge.play({**self._fp32, **opened})
-            lost = _lost(self._reference, played)
+            lost = lost_estimates(self._reference, played)
             found = (lost, {} if lost else self._judge.compare(self._reference, played))
             self._remembered.put_score(of, *found)
         return found
@@ -135,7 +135,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _lost(reference: Played, candidate: Played) -> int:
+def lost_estimates(reference: Played, candidate: Played) -> int:
     """Estimates that FP32 gives and the candidate does not: left out of a CCC, they would count for nothing."""
     return sum(
         int((np.isfinite(rows) & ~np.isfinite(found)).sum()) if rows.shape == found.shape else rows.size

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from affectrt.bundle import Bundle, Candidate
+    from affectrt.bundle import Bundle, Candidate, Selection
     from affectrt.bundle.manifest import Interval
     from affectrt.training.evaluate import Evaluation
 
@@ -49,21 +49,35 @@ def print_selections(bundle: Bundle) -> None:
         for row in chosen.candidates:
             table.add_row(*_cells(row))
         console.print(table)
-        if chosen.guard is None:
-            console.print("nothing was judged: FP32 runs\n")
-            continue
-        of = {"truth": "CCC", "agreement": "agreement with FP32 (CCC)"}[chosen.guard.kind]
-        table = Table(
-            title=f"{of} on {chosen.guard.corpus}, {chosen.guard.videos} recordings: "
-            + ("the guard passes" if chosen.guard.passed else "the guard does NOT pass"),
-            caption="95 % intervals from resampling videos; of the loss, paired by video",
-        )
-        table.add_column("")
-        for name in ("FP32", "selected", "loss"):
-            table.add_column(name, justify="right")
-        for dimension, found in chosen.guard.ccc.items():
-            table.add_row(dimension, _told(found.reference), _told(found.candidate), _told(found.loss, 4))
-        console.print(table)
+        if chosen.judged:
+            console.print(_judged(chosen))
+
+
+def _judged(chosen: Selection) -> Table:
+    first = chosen.judged[0]
+    of = {"truth": "CCC", "agreement": "agreement with FP32 (CCC)"}[first.kind]
+    table = Table(
+        title=f"{of} on {first.corpus}, {first.videos} recordings",
+        caption=f"95 % intervals from resampling videos, of the loss paired; it may be {first.max_loss:g}, and "
+        f"{first.max_upper_loss:g} at its upper end",
+    )
+    for name in ("plan", "dimension"):
+        table.add_column(name)
+    for name in ("FP32", "plan's", "loss"):
+        table.add_column(name, justify="right")
+    table.add_column("guard")
+    for found in chosen.judged:
+        runs = ", ".join(f"{stage} {precision}" for stage, precision in found.plan.items())
+        runs += f"; {found.kept} layers kept" if found.kept else ""
+        runs += " (selected)" if found is chosen.guard else ""
+        word = "; ".join(found.problems) or "passes"
+        for dimension, row in found.ccc.items():
+            figures = (_told(row.reference), _told(row.candidate), _told(row.loss, 4))
+            table.add_row(runs, dimension, *figures, word)
+            runs = word = ""
+        if not found.ccc:
+            table.add_row(runs, "", "", "", "", word)
+    return table
 
 
 def _cells(row: Candidate) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def test_what_is_faster_and_as_good_is_chosen_with_its_figures(healthy: Yard) ->
     assert int8.speed_up is not None and int8.speed_up.value == pytest.approx(2)
     assert (int8.latency_ms, int8.share_of_peak, int8.kept) == (pytest.approx(1), 0.5, ())
     assert int8.error is not None and 0 < int8.error < 0.1
-    assert selection.guard is not None and selection.guard.passed and selection.guard.videos == 8
+    assert selection.guard is not None and not selection.guard.problems and selection.guard.videos == 8
     loss = selection.guard.ccc["valence"].loss
     assert loss.high is not None and loss.value <= 0.01 and loss.high <= 0.02
     assert not selection.forced and selection.sensitivities == ()
@@ -109,6 +109,8 @@ def test_what_is_not_five_per_cent_faster_is_not_worth_it_but_can_be_asked_for(
     assert verdicts(found)["video", "int8"] == "not worth it: 1.04 times FP32's speed"
     assert verdicts(found)["video", "fp32"] == "chosen"
     assert [graph.precision for graph in found.graphs] == ["int8"]
+    assert found.selection.guard is None
+    assert [(judged.plan["video"], judged.problems) for judged in found.selection.judged] == [("int8", ())]
     clock["int8"] = 2.0 / 1.06
     again = select_for_cpu({"video": healthy.source("video")}, healthy.conditions())
     assert again.selection.plan["video"] == "int8"
@@ -117,14 +119,15 @@ def test_what_is_not_five_per_cent_faster_is_not_worth_it_but_can_be_asked_for(
 @pytest.mark.usefixtures("clock")
 def test_the_layer_that_eight_bits_cannot_hold_is_kept_and_named(damaged: Yard) -> None:
     source = damaged.source("video")
-    plain = damaged.conditions().compared("cpu", {"video": _plain_int8(source)})
-    assert Guard().problems(plain)  # otherwise there is nothing to find
+    assert damaged.conditions().judged("cpu", {"video": _plain_int8(source)})[1]  # otherwise there is nothing to find
     found = select_for_cpu({"video": source}, damaged.conditions())
     row = next(row for row in found.selection.candidates if row.precision == "int8")
     assert OUTLIER_TAKER in row.kept and len(row.kept) < 5
     assert found.selection.plan["video"] == "int8"
-    assert found.selection.guard is not None and found.selection.guard.passed
+    assert found.selection.guard is not None and not found.selection.guard.problems
     assert found.selection.sensitivities[0].layer == OUTLIER_TAKER
+    plain, passed = found.selection.judged
+    assert plain.problems and (plain.kept, passed.kept) == (0, len(row.kept))
     assert OUTLIER_TAKER in found.graphs[0].note
 
 
@@ -132,7 +135,7 @@ def test_force_takes_int8_against_guard_and_clock_and_says_so(damaged: Yard, clo
     clock["int8"] = 3.0
     found = select_for_cpu({"video": damaged.source("video")}, damaged.conditions(force=True)).selection
     assert found.plan["video"] == "int8" and found.forced
-    assert found.guard is not None and not found.guard.passed
+    assert found.guard is not None and found.guard.problems
     assert found.candidates[1].verdict == "forced, though not worth it: 0.67 times FP32's speed"
 
 
@@ -152,7 +155,7 @@ def test_tensorrt_gets_int8_with_fp16_around_it_and_is_told_that_nothing_was_tim
         ("fusion", "fp16"),
     }
     assert all("not timed" in row.verdict and row.latency_ms is None for row in found.selection.candidates)
-    assert found.selection.guard is not None and found.selection.guard.passed
+    assert found.selection.guard is not None and not found.selection.guard.problems
     halves = next(row for row in found.selection.candidates if (row.stage, row.precision) == ("fusion", "fp16"))
     assert halves.error is not None and 0 < halves.error < 0.01
 

@@ -68,7 +68,7 @@ def test_a_selection_is_judged_timed_told_and_drawn(
     assert tensorrt.guard is not None and tensorrt.guard.videos == 3
     assert all(row.latency_ms and row.share_of_peak for row in cpu.candidates)
     assert {each.stage for each in cpu.sensitivities} == {"video"}
-    assert "agreement with FP32 (CCC) on person1.mp4, person2.mp4, person3.mp4, 3 recordings: the guard passes" in told
+    assert "agreement with FP32 (CCC) on person1.mp4, person2.mp4, person3.mp4, 3 recordings" in told
     assert "not timed: only the device it runs on can" in told
     facts = CalibrationData.from_json(bundle.read(bundle.manifest.attachments["calibration"]))
     assert [file.name for file in facts.files] == ["person0.mp4"]
