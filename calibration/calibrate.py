@@ -14,6 +14,7 @@ from affectrt.bundle.errors import BundleError, UsageError
 from affectrt.bundle.store import Bundle, open_bundle
 from affectrt.bundle.writer import FileDraft, GraphDraft, check_place, update_bundle
 
+from .conditions import open_candidate
 from .placement import Int8Target
 from .ranges import BATCH, METHODS, Method, Ranges
 from .stage import TARGETS, emit, prepare_stage
@@ -86,12 +87,12 @@ def calibrate_stage(bundle: Bundle, stage: str, feeds: Feeds, *, method: Method,
     if not source.ranges.tensors:
         return None
     ranges = source.ranges
-    wanted = _run(source.fp32, feeds)
+    wanted = _run(source.fp32, feeds, "cpu")
     graphs: list[GraphDraft] = []
     errors: dict[Int8Target, float] = {}
     for target in TARGETS:
         content = emit(source, "int8", target)
-        found = _run(content, feeds)
+        found = _run(content, feeds, target)
         errors[target] = float(np.linalg.norm(found - wanted) / max(np.linalg.norm(wanted), 1e-12))
         graphs.append(
             GraphDraft(
@@ -115,7 +116,7 @@ def _rows(feeds: Feeds) -> int:
 def _write(
     bundle: Bundle, stages: Mapping[str, StageInt8], *, out: str | PathLike[str] | None, overwrite: bool
 ) -> Bundle:
-    """Put accepted stages into the bundle. Every stage comes through here, so a guard on accuracy stands before it."""
+    """Put the stages into the bundle, judged by nobody: `calibrate_guarded` is the way with a guard."""
     return update_bundle(
         bundle,
         graphs=[graph for made in stages.values() for graph in made.graphs],
@@ -129,15 +130,12 @@ def _write(
     )
 
 
-def _run(graph: bytes, feeds: Feeds) -> npt.NDArray[np.float32]:
+def _run(graph: bytes, feeds: Feeds, target: Int8Target) -> npt.NDArray[np.float32]:
     """The output of a graph for all rows, a few at a time."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    parts = [
-        session.run(None, {name: array[start : start + BATCH] for name, array in feeds.items()})[0]
-        for start in range(0, _rows(feeds), BATCH)
-    ]
-    return np.concatenate(parts)
+    with open_candidate(target, graph, None) as engine:
+        (output,) = engine.outputs
+        parts = [
+            engine.infer({name: array[start : start + BATCH] for name, array in feeds.items()})[output]
+            for start in range(0, _rows(feeds), BATCH)
+        ]
+    return np.concatenate(parts).astype(np.float32)

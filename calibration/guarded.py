@@ -23,6 +23,7 @@ from .placement import Int8Target
 from .progress import Progress, Silence
 from .ranges import Method
 from .remembered import Remembered
+from .rounding import check_half_rounding
 from .selection import Selected, select_for_cpu, select_for_tensorrt
 from .stage import StageSource, prepare_stage
 from .trials import Feeds
@@ -67,6 +68,8 @@ def calibrate_guarded(
     if out is not None:
         check_place(Path(out), overwrite=overwrite)
     check_disjoint(media, evaluation)
+    if "tensorrt" in targets:
+        check_half_rounding()
     paths, seconds = [file.path for file in media], dict[Path, float]()
     feeds = record_windows(contract, paths, per_stage=windows, seed=seed, progress=tell.say, read=seconds.__setitem__)
     check_informative(contract, feeds)

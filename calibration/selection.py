@@ -123,7 +123,7 @@ def _quantise(
     sources: Mapping[str, StageSource], target: Int8Target, precision: Precision, given: Conditions
 ) -> _Quantised:
     if not sources:
-        return _Quantised({}, {}, (), {})
+        return _Quantised({}, {}, (), ())
     if given.force:
         graphs = {stage: emit(source, precision, target) for stage, source in sources.items()}
         nothing: dict[str, frozenset[str]] = dict.fromkeys(sources, frozenset())
