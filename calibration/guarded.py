@@ -79,14 +79,11 @@ def calibrate_guarded(
             stage: stack.enter_context(Remembered(open_engine(bundle, stage, "fp32", threads=threads)))
             for stage in contract.stages
         }
-        if "tensorrt" in targets:  # only there a fusion has another precision
-            feeds |= record_fusion_windows(contract, paths, engines, per_stage=windows, seed=seed)
+        feeds |= record_fusion_windows(contract, paths, engines, per_stage=windows, seed=seed)
         sources: dict[str, StageSource] = {}
         for stage, rows in feeds.items():
             tell.say(f"{stage}: ranges of {_rows(rows)} recorded inputs")
-            source = prepare_stage(bundle, stage, rows, method=method, seed=seed)
-            if source is not None:
-                sources[stage] = source
+            sources[stage] = prepare_stage(bundle, stage, rows, method=method, seed=seed)
         judge = judge_of(contract)
         tell.say(f"playing {judge.corpus} in FP32")
         given = Conditions(

@@ -15,10 +15,37 @@ from .graph import GraphEditor, attributes_of, body_node
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["drop_identity_pools", "fold_input_norms", "rewrite_prelus"]
+__all__ = ["drop_identity_pools", "fold_constants", "fold_input_norms", "rewrite_prelus"]
 
 # A shift of the residual stream of more than this many standard deviations of the norm would coarsen its eight bits.
 MAX_SHIFT = 4.0
+
+
+def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Compute once what depends on no input, such as weights that a weight norm scales: only constants can be INT8."""
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    graph = GraphEditor(model)
+    kept = []
+    for node in graph.nodes:
+        names = list(dict.fromkeys(name for name in node.input if name))
+        if not names or not all(map(graph.is_constant, names)) or {*node.output} & {*graph.outputs}:
+            kept.append(node)
+            continue
+        values = {name: graph.constant(name) for name in names}
+        inputs = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in values.items()
+        ]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+        alone = helper.make_model(
+            helper.make_graph([node], "constant", inputs, outputs), opset_imports=list(model.opset_import)
+        )
+        for name, value in zip(node.output, ReferenceEvaluator(alone).run(None, values), strict=True):
+            graph.set_constant(name, np.asarray(value))
+    graph.nodes = kept
+    return graph.model()
 
 
 def drop_identity_pools(model: onnx.ModelProto) -> onnx.ModelProto:

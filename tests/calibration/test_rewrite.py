@@ -7,9 +7,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 from doubles.residual_bundle import CROP, video_encoder
+from onnx import helper, numpy_helper
 
 from affectrt.calibration import rewrite
-from affectrt.calibration.rewrite import drop_identity_pools, fold_input_norms, rewrite_prelus
+from affectrt.calibration.rewrite import drop_identity_pools, fold_constants, fold_input_norms, rewrite_prelus
 
 FRAMES = np.random.default_rng(7).integers(0, 256, (5, CROP, CROP, 3), dtype=np.uint8)
 
@@ -39,6 +40,32 @@ def test_a_prelu_becomes_max_or_min_by_its_slopes(slopes: tuple[float, float], m
     name = next(node.output[0] for node in model.graph.node if node.op_type == "PRelu")
     assert stem[name] == (made or "PRelu")
     assert_same(changed, model)
+
+
+def test_a_weight_that_a_norm_scales_becomes_a_constant() -> None:
+    """As torch's weight norm is exported: w = g · v / ‖v‖, computed from constants alone."""
+    model = video_encoder()
+    wanted = features(model)
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    weight = numpy_helper.to_array(tensors[conv.input[1]])
+    norm = np.sqrt(np.square(weight).sum(axis=(1, 2, 3), keepdims=True))
+    tensors[conv.input[1]].CopyFrom(numpy_helper.from_array(3 * weight, conv.input[1]))
+    model.graph.initializer.append(numpy_helper.from_array(norm, "g"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 2, 3]), "axes"))
+    made = [
+        helper.make_node("ReduceL2", [conv.input[1], "axes"], ["length"], keepdims=1),
+        helper.make_node("Div", [conv.input[1], "length"], ["direction"]),
+        helper.make_node("Mul", ["direction", "g"], ["normed"]),
+    ]
+    conv.input[1] = "normed"
+    nodes = [*made, *model.graph.node]
+    model.graph.ClearField("node")
+    model.graph.node.extend(nodes)
+    changed = fold_constants(model)
+    assert operators(changed)["ReduceL2"] == 0 and operators(model)["ReduceL2"] == 1
+    assert {"length", "direction", "g"}.isdisjoint(tensor.name for tensor in changed.graph.initializer)
+    np.testing.assert_allclose(features(changed), wanted, atol=2e-5 * np.abs(wanted).max())
 
 
 def test_poolings_over_one_pixel_go_and_those_that_skip_pixels_stay() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 from doubles.clip_encoder import make_clip_bundle
-from doubles.residual_bundle import make_residual_bundle
+from doubles.outlier_bundle import make_outlier_bundle
+from doubles.residual_bundle import GraphWriter, make_residual_bundle
 
-from affectrt.bundle import Bundle, BundleError, ParityError, Precision, UsageError
+from affectrt.bundle import Bundle, BundleError, GraphDraft, ParityError, Precision, UsageError, update_bundle
 from affectrt.calibration.graph import GraphEditor
 from affectrt.calibration.placement import Int8Target
 from affectrt.calibration.ranges import Ranges
@@ -165,12 +167,28 @@ def test_a_kept_layer_takes_away_the_damage_of_its_outliers(residual: Bundle) ->
         assert error(emit(damaged, "int8", target)) > 3 * error(emit(damaged, "int8", target, keep={taker}))
 
 
-def test_a_fusion_has_no_int8_and_can_be_fp16(residual: Bundle) -> None:
+def test_a_fusion_that_is_a_head_alone_has_no_int8_and_can_be_fp16(residual: Bundle) -> None:
     source = prepare_stage(residual, "fusion", feeds_of(residual, "fusion"), method="minmax", seed=0)
-    assert layers(source, "cpu") == layers(source, "tensorrt") == () and source.ranges.tensors == {}
+    assert layers(source, "cpu") == layers(source, "tensorrt") == ()
     with pytest.raises(UsageError, match="it has no INT8 layers"):
         emit(source, "int8", "cpu")
     assert len(emit(source, "fp16", "tensorrt")) > 0
+
+
+def test_a_fusion_is_int8_for_cpus_alone_and_never_in_its_last_layer(tmp_path: Path) -> None:
+    bundle = make_outlier_bundle(tmp_path / "x.affect")
+    (given,) = bundle.contract.stage_inputs("fusion")
+    steps, width = given.shape
+    writer = GraphWriter(0)
+    hidden = writer.add("MatMul", [given.name, writer.constant(writer.rng.standard_normal((width, 16)))])
+    writer.add("MatMul", [writer.add("Relu", [hidden]), writer.constant(writer.rng.standard_normal((16, 2)))])
+    fusion = writer.model({given.name: (onnx.TensorProto.FLOAT, (steps, width))}, "estimates", (steps, 2))
+    made = update_bundle(bundle, graphs=[GraphDraft("fusion", "fp32", fusion.SerializeToString(), 20)])
+    source = prepare_stage(made, "fusion", feeds_of(made, "fusion"), method="minmax", seed=0)
+    assert layers(source, "tensorrt") == () and layers(source, "cpu") == (hidden,)
+    assert quantised_layers(emit(source, "int8", "cpu")) == {hidden}
+    with pytest.raises(UsageError, match="in int8 for tensorrt"):
+        emit(source, "int8", "tensorrt")
 
 
 def test_wishes_that_cannot_be_met_are_told(residual: Bundle) -> None:
