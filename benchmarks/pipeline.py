@@ -19,7 +19,7 @@ from time import perf_counter
 import numpy as np
 
 from affectrt.bundle.contract import Contract
-from affectrt.bundle.manifest import Precision
+from affectrt.bundle.manifest import Asked
 from affectrt.bundle.store import Bundle
 from affectrt.runtime.engines import Array, Engine, open_engines
 from affectrt.runtime.replay import feed
@@ -95,7 +95,7 @@ class PipelineResult:
 def compare_pipeline(
     bundle: Bundle,
     media: str | os.PathLike[str],
-    precision: Precision = "fp32",
+    precision: Asked = "fp32",
     *,
     batch: int = 8,
     repeats: int = 3,

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from affectrt.bundle.contract import AudioModality, Contract
-from affectrt.bundle.manifest import Precision
+from affectrt.bundle.manifest import Asked
 from affectrt.bundle.store import Bundle
 from affectrt.runtime.engines import Array, open_engine
 from affectrt.runtime.scheduler import batch_rows
@@ -113,7 +113,7 @@ def stage_feeds(bundle: Bundle, stage: str, batch: int, *, seed: int = 0) -> Map
 def time_stage(
     bundle: Bundle,
     stage: str,
-    precision: Precision,
+    precision: Asked,
     batch: int,
     *,
     backend: str = "auto",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,7 +14,7 @@ from affectrt.bundle.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from affectrt.bundle import Bundle, Precision
+    from affectrt.bundle import Asked, Bundle
 
 __all__ = ["bench"]
 
@@ -27,7 +27,7 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or all that the bundle has.")] = "all",
+    precision: Annotated[str, typer.Option(help="fp32, int8, auto, …, or all that the bundle has.")] = "all",
     iterations: Annotated[int, typer.Option(min=1, help="Calls to time, at least.")] = 50,
     duration: Annotated[float, typer.Option(min=0, help="Seconds to time, at least.")] = 1.0,
     warmup: Annotated[int, typer.Option(min=0, help="Milliseconds of calls before timing.")] = 200,
@@ -162,11 +162,11 @@ def _run_suite(cache: Path, repeats: int, threads: int | None, json: Path | None
     return int(pytest.main(arguments))
 
 
-def _precisions(bundle: Bundle, asked: str) -> Sequence[Precision]:
+def _precisions(bundle: Bundle, asked: str) -> Sequence[Asked]:
     if asked == "all":
         return bundle.precisions()
     bundle.plan(asked)  # an unknown one is told with what there is
-    return [p for p in bundle.precisions() if p == asked]
+    return [cast("Asked", asked)]
 
 
 def _numbers(text: str, option: str, low: float, high: float) -> list[float]:
