@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
+import numpy as np
 import typer
 
 from affectrt.bundle.errors import UsageError
@@ -15,7 +16,8 @@ from .media import media_from_paths
 from .scores import print_selections
 
 if TYPE_CHECKING:
-    from affectrt.bundle import Bundle
+    from affectrt.benchmarks.calibration_figures import Answers
+    from affectrt.bundle import Asked, Bundle
     from affectrt.calibration import Int8Target, Method, ShareOfPeak
     from affectrt.training.progress import Progress
 
@@ -136,7 +138,7 @@ def calibrate(
         shutil.rmtree(record, ignore_errors=True)
     print_selections(made)
     if report is not None:
-        typer.echo(f"wrote {_write_report(made, report)}")
+        typer.echo(f"wrote {_write_report(made, judged.files[0].path, threads, report)}")
 
 
 def _record_folder(bundle: Path) -> Path:
@@ -163,9 +165,36 @@ def _share_of_peak(bundle: Path, threads: int | None, progress: Progress) -> Sha
     return lambda stage, precision, seconds: macs[stage] / seconds / peak.of(precision)
 
 
-def _write_report(bundle: Bundle, path: Path) -> Path:
+def _write_report(bundle: Bundle, recording: Path, threads: int | None, path: Path) -> Path:
     from affectrt.benchmarks.calibration_page import CalibrationResult, write_calibration_page
     from affectrt.benchmarks.machine import machine_facts
 
-    facts = {"Machine": machine_facts(), "Bundle": {"name": bundle.manifest.name, "fingerprint": bundle.fingerprint}}
-    return write_calibration_page(CalibrationResult(bundle.manifest.name, bundle.manifest.selections, facts), path)
+    name, selections = bundle.manifest.name, bundle.manifest.selections
+    facts = {"Machine": machine_facts(), "Bundle": {"name": name, "fingerprint": bundle.fingerprint}}
+    chosen = bundle.selection("cpu")
+    answers = None
+    if chosen is not None and chosen.guard is not None:  # otherwise FP32 runs, and there is nothing to compare
+        answers = _answers(bundle, recording, threads)
+    return write_calibration_page(CalibrationResult(name, selections, facts, answers), path)
+
+
+def _answers(bundle: Bundle, recording: Path, threads: int | None) -> tuple[list[float], Answers, Answers]:
+    """Times of one recording's estimates, FP32's, and those of what was selected for CPUs."""
+    from contextlib import ExitStack
+
+    from affectrt.runtime import Scheduler
+    from affectrt.runtime.engines.opening import open_engines
+    from affectrt.training.play import output_names, play
+
+    contract = bundle.contract
+    asked: tuple[Asked, ...] = ("fp32", "auto")
+    with ExitStack() as stack:
+        fp32, chosen = (
+            play(contract, recording, Scheduler(contract, open_engines(bundle, each, stack, threads=threads)).infer)
+            for each in asked
+        )
+    columns: list[Answers] = [
+        {str(name): np.array([getattr(e, name) for e in estimates], np.float64) for name in output_names(contract)}
+        for estimates in (fp32, chosen)
+    ]
+    return [estimate.t_s for estimate in fp32], columns[0], columns[1]

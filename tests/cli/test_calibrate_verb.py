@@ -76,6 +76,10 @@ def test_a_selection_is_judged_timed_told_and_drawn(
     html = page.read_text()
     assert "No truth is known here" in html and html.count("<svg") >= 4
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["page.html", "x.affect"]  # no record is left
+    assert main([*given, "--target", "cpu", "--force"]) == 0
+    forced = open_bundle(path).selection("cpu")
+    assert forced is not None and forced.plan == {"video": "int8", "fusion": "fp32"}
+    assert "The answers" in page.read_text()
     assert main(["run", str(path), str(people[1]), str(tmp_path / "out.jsonl"), "--precision", "auto"]) == 0
 
 
