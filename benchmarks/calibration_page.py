@@ -11,7 +11,7 @@ from pathlib import Path
 from affectrt.bundle.manifest import Candidate, Guarded, Interval, Selection
 
 from .calibration_figures import Answers, answers_svg, sensitivity_svg
-from .page import document, fact_list, table
+from .page import document, fact_list, table, write_page
 
 __all__ = ["CalibrationResult", "calibration_html", "write_calibration_page"]
 
@@ -37,14 +37,7 @@ class CalibrationResult:
 
 def write_calibration_page(result: CalibrationResult, path: str | os.PathLike[str]) -> Path:
     """Write the page to `path`, whole or not at all."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_text(calibration_html(result), encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
+    return write_page(calibration_html(result), path)
 
 
 def calibration_html(result: CalibrationResult) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .figures import LIGHT
 
-__all__ = ["document", "fact_list", "image", "table"]
+__all__ = ["document", "fact_list", "image", "table", "write_page"]
 
 DARK: Mapping[str, str] = {
     "ink": "#e8e6e0",
@@ -111,6 +113,18 @@ def document(title: str, body: str) -> str:
         f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {_variables(dark)} }} }}\n{STYLE.strip()}\n"
         f"</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
+
+
+def write_page(html: str, path: str | os.PathLike[str]) -> Path:
+    """Write a page to `path`, whole or not at all."""
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_text(html, encoding="utf-8")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, total: bool = False, small: bool = False) -> str:

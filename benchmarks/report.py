@@ -12,7 +12,7 @@ import numpy as np
 
 from .demo_result import DIMENSIONS, PARTS, DemoResult, PrecisionRun, headline, number
 from .figures import MARGIN_PX, RUN_ROLES, plane_svg, time_split_svg, timeline_svg
-from .page import document, fact_list, image, table
+from .page import document, fact_list, image, table, write_page
 
 __all__ = ["report_html", "write_report"]
 
@@ -51,14 +51,7 @@ LIMITS = (
 
 def write_report(result: DemoResult, path: str | os.PathLike[str]) -> Path:
     """Write the page to `path`, whole or not at all."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_text(report_html(result), encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
+    return write_page(report_html(result), path)
 
 
 def report_html(result: DemoResult) -> str:

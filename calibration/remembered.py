@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from types import TracebackType
 
 import numpy as np
 
-from affectrt.runtime.engines.base import Array, Engine, TensorSpec
+from affectrt.runtime.engines.base import Array, Engine
+
+from .wrapped import Wrapped
 
 __all__ = ["Remembered"]
 
 
-class Remembered:
+class Remembered(Wrapped):
     """An engine and every answer that it gave, by the content of the row; closing it closes the engine.
 
     The memory grows with each new row, by its outputs and a hash: a few kB at most for features, however large the
@@ -21,20 +22,8 @@ class Remembered:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._known: dict[bytes, dict[str, Array]] = {}
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        return self._engine.outputs
-
-    @property
-    def provenance(self) -> Mapping[str, str]:
-        return self._engine.provenance
 
     def infer(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         """As the engine's, in the order of the batch; the engine computes the rows that are new, in one call."""
@@ -55,15 +44,7 @@ class Remembered:
 
     def close(self) -> None:
         self._known.clear()
-        self._engine.close()
-
-    def __enter__(self) -> Remembered:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        super().close()
 
 
 def _key(feeds: Mapping[str, Array], row: int) -> bytes:
