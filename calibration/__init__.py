@@ -1,7 +1,7 @@
 """Lower precisions for a bundle: ranges from real inputs, graphs per target, and a guard on what they cost."""
 
 from .calibrate import DEFAULT_METHOD, DEFAULT_WINDOWS, StageInt8, calibrate_bundle, calibrate_stage, check_wishes
-from .conditions import ShareOfPeak
+from .conditions import Quantiser, ShareOfPeak
 from .guard import Guard
 from .guarded import calibrate_guarded
 from .lint import qdq_problems
@@ -15,6 +15,7 @@ __all__ = [
     "Guard",
     "Int8Target",
     "Method",
+    "Quantiser",
     "Ranges",
     "ShareOfPeak",
     "StageInt8",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,9 +22,11 @@ from .progress import Progress, Silence
 from .speed import Cost, time_in_turns
 from .trials import Feeds, lost_estimates
 
-__all__ = ["Conditions", "Difference", "ShareOfPeak", "open_candidate"]
+__all__ = ["Conditions", "Difference", "Quantiser", "ShareOfPeak", "open_candidate"]
 
 BATCH = 8  # as `affectrt run` makes them by default
+
+Quantiser = Literal["affectrt", "modelopt"]
 
 ShareOfPeak = Callable[[str, Precision, float], float]
 """Stage, precision, seconds of a row → share of the machine's matrix peak."""
@@ -42,6 +45,7 @@ class Conditions:
     """`engines`: FP32, one per stage of the model, which played `reference`. `feeds`: stage → recorded inputs, of every
     stage that has candidates. `record`: a folder for what a search measures, so that a killed one goes on. `force`:
     take INT8 whatever is measured. `rank`: measure each layer alone even where everything passes at once.
+    `quantiser`: who makes INT8 for TensorRT.
     """
 
     judge: Judge
@@ -55,6 +59,7 @@ class Conditions:
     record: Path | None = None
     force: bool = False
     rank: bool = False
+    quantiser: Quantiser = "affectrt"
     progress: Progress = field(default_factory=Silence)
 
     def judged(self, target: Int8Target, graphs: Mapping[str, bytes]) -> tuple[Mapping[str, Comparison], list[str]]:

@@ -14,7 +14,7 @@ from affectrt.bundle.writer import FileDraft, GraphDraft, check_place, update_bu
 from affectrt.runtime.engines.opening import open_engine
 
 from .calibrate import check_wishes
-from .conditions import Conditions, ShareOfPeak
+from .conditions import Conditions, Quantiser, ShareOfPeak
 from .data import MediaFile, check_disjoint, describe_data
 from .guard import Guard
 from .informative import check_informative
@@ -51,6 +51,7 @@ def calibrate_guarded(
     record: Path | None = None,
     force: bool = False,
     rank: bool = False,
+    quantiser: Quantiser = "affectrt",
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -98,6 +99,7 @@ def calibrate_guarded(
             record=record,
             force=force,
             rank=rank,
+            quantiser=quantiser,
             progress=tell,
         )
         selected = {target: SELECTORS[target](sources, given) for target in targets}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["emit_with_modelopt", "quantise_with_modelopt"]
 
 METHODS: Mapping[Method, str] = {"minmax": "max", "entropy": "entropy"}
+MEMORY = "/dev/shm"
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 Feeds = Mapping[str, npt.NDArray[np.generic]]
 
@@ -72,13 +73,24 @@ def quantise_with_modelopt(
     graph = GraphEditor(model)
     allowed = {node.name for node in layer_nodes(graph, "tensorrt") if node.output[0] not in keep}
     excluded = [n.name for n in graph.nodes if is_front_end(n) or (n.op_type in WEIGHTED and n.name not in allowed)]
-    with tempfile.TemporaryDirectory(prefix="affectrt-modelopt-") as folder:
+    with tempfile.TemporaryDirectory(prefix="affectrt-modelopt-", dir=_memory()) as folder:
         (Path(folder) / "stage.onnx").write_bytes(model.SerializeToString())
         np.savez(Path(folder) / "rows.npz", **feeds)  # type: ignore[arg-type]
         # Patterns, which match names from their beginning on.
         _run(folder, METHODS[method], [f"{re.escape(name)}$" for name in excluded])
         found = onnx.load(Path(folder) / "int8.onnx")
     return _tidied(found, model)
+
+
+def _memory() -> str:
+    """Where files are memory: the rows hold faces and voices, which are written to no disk."""
+    if not Path(MEMORY).is_dir():
+        raise EngineError(
+            f"there is no {MEMORY}, and modelopt takes its inputs from files",
+            expected="a file system in memory, so that no face or voice is written to disk",
+            fix="calibrate with affectrt's own quantiser: --quantiser affectrt",
+        )
+    return MEMORY
 
 
 def _run(folder: str, method: str, excluded: Sequence[str]) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from affectrt.bundle.manifest import Candidate, Guarded, Precision, Selection, Sensitivity
 from affectrt.bundle.writer import GraphDraft
 
-from .conditions import Conditions, Difference, open_candidate
+from .candidates import candidate, draft
+from .conditions import Conditions, open_candidate
 from .judging import Comparison
+from .modelopt import emit_with_modelopt
 from .placement import Int8Target
 from .search import Sensitivity as Ranked
 from .search import search
-from .speed import MIN_SPEED_UP, Cost, speed_up
+from .speed import MIN_SPEED_UP, speed_up
 from .stage import StageSource, emit, layers
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ __all__ = ["Selected", "select_for_cpu", "select_for_tensorrt"]
 NOT_TIMED = "not timed: only the device it runs on can"
 # Of a model with more layers only those with the largest error are played alone: each takes a whole evaluation.
 JUDGED_LAYERS = 24
-NOTHING_LEFT = "fails the guard: every layer would have to stay in FP32"
+NOTHING_LEFT = "fails the guard"
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ def select_for_cpu(sources: Mapping[str, StageSource], given: Conditions) -> Sel
         graph = made.graphs.get(stage)
         if graph is None:
             cost = given.timed(stage, {"fp32": source.fp32})["fp32"]
-            rows.append(_candidate(given, stage, "fp32", source.fp32, "chosen", cost=cost))
+            rows.append(candidate(given, stage, "fp32", source.fp32, "chosen", cost=cost))
             if stage in able:
-                rows.append(_candidate(given, stage, "int8", source.fp32, NOTHING_LEFT, kept=made.keep[stage]))
+                rows.append(candidate(given, stage, "int8", source.fp32, NOTHING_LEFT, kept=made.keep[stage]))
             continue
         costs = given.timed(stage, {"fp32": source.fp32, "int8": graph})
         gain, difference = speed_up(costs["fp32"], costs["int8"]), given.difference(stage, "cpu", graph)
@@ -71,15 +73,15 @@ def select_for_cpu(sources: Mapping[str, StageSource], given: Conditions) -> Sel
         if given.force and not enough:
             verdict = f"forced, though {verdict}"
         rows.append(
-            _candidate(
+            candidate(
                 given, stage, "fp32", source.fp32, "not chosen" if stage in worth else "chosen", cost=costs["fp32"]
             )
         )
-        row = _candidate(
+        row = candidate(
             given, stage, "int8", graph, verdict, cost=costs["int8"], error=difference, kept=made.keep[stage]
         )
         rows.append(row.model_copy(update={"speed_up": gain}))
-        drafts.append(_draft(source, "int8", "cpu", graph, difference, made.keep[stage]))
+        drafts.append(draft(source, "int8", "cpu", graph, difference, made.keep[stage]))
     judged = made.judged
     if worth and set(worth) != set(made.graphs):
         # What passes as a whole is expected to pass in part; it is asked all the same.
@@ -104,17 +106,20 @@ def select_for_tensorrt(sources: Mapping[str, StageSource], given: Conditions) -
         keep = made.keep.get(stage, frozenset())
         candidates: dict[Precision, tuple[bytes, frozenset[str]]] = {"fp16": (halves[stage], frozenset())}
         if stage in made.graphs:
-            candidates["int8"] = (emit(source, "int8", "tensorrt", keep=keep), keep)
+            candidates["int8"] = (_emit(source, "int8", "tensorrt", keep, given), keep)
             candidates["int8-fp16"] = (made.graphs[stage], keep)
         word = "not chosen" if stage in chosen else "chosen"
-        rows.append(_candidate(given, stage, "fp32", source.fp32, f"{word}, {NOT_TIMED}"))
+        rows.append(candidate(given, stage, "fp32", source.fp32, f"{word}, {NOT_TIMED}"))
         for precision, (graph, kept) in candidates.items():
             difference = given.difference(stage, "tensorrt", graph)
             word = "chosen" if chosen.get(stage) == precision else "not chosen"
-            rows.append(_candidate(given, stage, precision, graph, f"{word}, {NOT_TIMED}", error=difference, kept=kept))
-            drafts.append(_draft(source, precision, "tensorrt", graph, difference, kept))
+            rows.append(candidate(given, stage, precision, graph, f"{word}, {NOT_TIMED}", error=difference, kept=kept))
+            drafted = draft(source, precision, "tensorrt", graph, difference, kept)
+            if precision != "fp16" and _is_modelopts("tensorrt", given):
+                drafted = replace(drafted, note=f"{drafted.note}; quantised by nvidia-modelopt")
+            drafts.append(drafted)
         if stage in able and stage not in made.graphs:
-            rows.append(_candidate(given, stage, "int8-fp16", source.fp32, NOTHING_LEFT, kept=keep))
+            rows.append(candidate(given, stage, "int8-fp16", source.fp32, NOTHING_LEFT, kept=keep))
     plan: dict[str, Precision] = {stage: chosen.get(stage, "fp32") for stage in given.engines}
     return _selected("tensorrt", plan, rows, drafts, made.ranked, made.judged + judged, given)
 
@@ -124,11 +129,12 @@ def _quantise(
 ) -> _Quantised:
     if not sources:
         return _Quantised({}, {}, (), ())
-    if given.force:
-        graphs = {stage: emit(source, precision, target) for stage, source in sources.items()}
+    if given.force or _is_modelopts(target, given):
+        # As it is or not at all: whoever forces wants no search, and modelopt takes seconds for every graph of one.
         nothing: dict[str, frozenset[str]] = dict.fromkeys(sources, frozenset())
+        graphs = {s: _emit(source, precision, target, nothing[s], given) for s, source in sources.items()}
         word = _guarded(given, dict.fromkeys(sources, precision), nothing, *given.judged(target, graphs))
-        return _Quantised(graphs, nothing, (), (word,))
+        return _Quantised(graphs if given.force or not word.problems else {}, nothing, (), (word,))
     found = search(
         sources,
         given.judge,
@@ -157,6 +163,19 @@ def _quantise(
         for index, step in enumerate(steps)
     )
     return _Quantised(found.graphs, found.keep, found.sensitivities, judged)
+
+
+def _is_modelopts(target: Int8Target, given: Conditions) -> bool:
+    return target == "tensorrt" and given.quantiser == "modelopt"
+
+
+def _emit(
+    source: StageSource, precision: Precision, target: Int8Target, keep: frozenset[str], given: Conditions
+) -> bytes:
+    if not _is_modelopts(target, given):
+        return emit(source, precision, target, keep=keep)
+    given.progress.say(f"modelopt makes {source.stage} {precision}")
+    return emit_with_modelopt(source, given.feeds[source.stage], precision, method=source.ranges.method, keep=keep)
 
 
 def _first_that_passes(
@@ -204,57 +223,8 @@ def _guarded(
     )
 
 
-def _candidate(
-    given: Conditions,
-    stage: str,
-    precision: Precision,
-    graph: bytes,
-    verdict: str,
-    *,
-    cost: Cost | None = None,
-    error: Difference | None = None,
-    kept: Iterable[str] = (),
-) -> Candidate:
-    latency_ms = None if cost is None else cost.latency_ms
-    share = None
-    if latency_ms is not None and given.share_of_peak is not None:
-        share = given.share_of_peak(stage, precision, latency_ms / 1000)
-    return Candidate(
-        stage=stage,
-        precision=precision,
-        size_bytes=len(graph),
-        latency_ms=latency_ms,
-        share_of_peak=share,
-        error=None if error is None else error.relative,
-        kept=tuple(sorted(kept)),
-        verdict=verdict,
-    )
-
-
 def _demoted(row: Candidate) -> Candidate:
     return row.model_copy(update={"verdict": "chosen" if row.precision == "fp32" else "fails the guard"})
-
-
-def _draft(
-    source: StageSource,
-    precision: Precision,
-    target: Int8Target,
-    graph: bytes,
-    difference: Difference,
-    kept: Iterable[str],
-) -> GraphDraft:
-    note = f"relative error of the output {difference.relative:.4f}"
-    if named := ", ".join(sorted(kept)):
-        note += f"; in higher precision: {named}"
-    return GraphDraft(
-        stage=source.stage,
-        precision=precision,
-        content=graph,
-        opset=source.opset,
-        target=target,
-        parity_max_abs=difference.largest,
-        note=note,
-    )
 
 
 def _selected(

@@ -29,6 +29,11 @@ class Precision(str, Enum):
     int8 = "int8"
 
 
+class Maker(str, Enum):
+    affectrt = "affectrt"
+    modelopt = "modelopt"
+
+
 class Target(str, Enum):
     all = "all"
     cpu = "cpu"
@@ -64,6 +69,9 @@ def calibrate(
     rank: Annotated[
         bool, typer.Option("--rank", help="Measure what each layer costs even where everything passes at once.")
     ] = False,
+    quantiser: Annotated[
+        Maker, typer.Option(help="Who makes INT8 for TensorRT; modelopt is nvidia-modelopt, an extra.")
+    ] = Maker.affectrt,
     target: Annotated[Target, typer.Option(help="Who the graphs are for.")] = Target.all,
     method: Annotated[str, typer.Option(help="How ranges are chosen: minmax, percentile or entropy.")] = "minmax",
     windows: Annotated[int, typer.Option(min=1, help="Recorded inputs per stage.")] = 128,
@@ -131,6 +139,7 @@ def calibrate(
             record=record,
             force=force,
             rank=rank,
+            quantiser=quantiser.value,
             out=out,
             overwrite=overwrite,
             progress=progress,

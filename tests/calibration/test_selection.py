@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from doubles.outlier_bundle import OUTLIER_TAKER, frames_with_flashes, make_outl
 
 from affectrt.bundle import Bundle, GraphDraft, Precision, update_bundle
 from affectrt.calibration import conditions
+from affectrt.calibration import selection as selection_room
 from affectrt.calibration.conditions import Conditions
 from affectrt.calibration.guard import Guard
 from affectrt.calibration.selection import Selected, select_for_cpu, select_for_tensorrt
 from affectrt.calibration.speed import Cost
-from affectrt.calibration.stage import StageSource, prepare_stage
+from affectrt.calibration.stage import StageSource, emit, prepare_stage
 from affectrt.runtime.engines import open_engine
 from affectrt.runtime.engines.base import Engine
 
@@ -160,6 +162,28 @@ def test_tensorrt_gets_int8_with_fp16_around_it_and_is_told_that_nothing_was_tim
     assert halves.error is not None and 0 < halves.error < 0.01
 
 
+def test_what_modelopt_makes_is_judged_like_our_own(damaged: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for modelopt, which is a process of its own and rarely installed: our placement, said to be its."""
+    made: list[tuple[str, str]] = []
+
+    def modelopt(source: StageSource, feeds: object, precision: Precision, **_: object) -> bytes:
+        made.append((source.stage, precision))
+        return emit(source, precision, "tensorrt", keep=kept)
+
+    monkeypatch.setattr(selection_room, "emit_with_modelopt", modelopt)
+    sources = {stage: damaged.source(stage) for stage in ("video", "fusion")}
+    given = replace(damaged.conditions(), quantiser="modelopt")
+    kept = frozenset[str]()
+    refused = select_for_tensorrt(sources, given).selection
+    assert refused.plan == {"video": "fp16", "fusion": "fp16"} and refused.judged[0].problems
+    kept = frozenset({OUTLIER_TAKER})
+    found = select_for_tensorrt(sources, given)
+    assert found.selection.plan == {"video": "int8-fp16", "fusion": "fp16"}
+    assert made == [("video", "int8-fp16"), ("video", "int8-fp16"), ("video", "int8")]
+    notes = {graph.precision: graph.note for graph in found.graphs if graph.stage == "video"}
+    assert "modelopt" in notes["int8-fp16"] and "modelopt" not in notes["fp16"]
+
+
 @pytest.mark.usefixtures("clock")
 def test_a_selection_and_its_graphs_make_a_bundle_that_runs_auto(healthy: Yard) -> None:
     sources = {stage: healthy.source(stage) for stage in ("video", "fusion")}
@@ -175,6 +199,4 @@ def test_a_selection_and_its_graphs_make_a_bundle_that_runs_auto(healthy: Yard) 
 
 
 def _plain_int8(source: StageSource) -> bytes:
-    from affectrt.calibration.stage import emit
-
     return emit(source, "int8", "cpu")
