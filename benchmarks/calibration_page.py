@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from affectrt.bundle.manifest import Candidate, Guarded, Interval, Selection
+from affectrt.bundle.manifest import Candidate, Guarded, Selection
 
 from .calibration_figures import Answers, answers_svg, sensitivity_svg
 from .page import document, fact_list, table, write_page
@@ -101,7 +101,7 @@ def _judged(chosen: Selection) -> str:
     rows = [
         [
             *(_plan(found, chosen), str(found.kept or ""), name),
-            *(_told(of.reference), _told(of.candidate), _told(of.loss, 4)),
+            *(of.reference.in_words(), of.candidate.in_words(), of.loss.in_words(4)),
             escape("; ".join(found.problems)) or "passes",
         ]
         for found in chosen.judged
@@ -116,12 +116,6 @@ def _judged(chosen: Selection) -> str:
 def _plan(found: Guarded, chosen: Selection) -> str:
     runs = ", ".join(f"{stage} {precision}" for stage, precision in found.plan.items())
     return f"<b>{escape(runs)}</b>" if found is chosen.guard else escape(runs)
-
-
-def _told(interval: Interval, digits: int = 3) -> str:
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:.{digits}f}"
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
 def _both(wide: str, narrow: str) -> str:

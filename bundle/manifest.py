@@ -82,6 +82,12 @@ class Interval(Record):
     low: float | None = None
     high: float | None = None
 
+    def in_words(self, digits: int = 3) -> str:
+        """`0.839 [0.810, 0.863]`, or the value alone."""
+        if self.low is None or self.high is None:
+            return f"{self.value:.{digits}f}"
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
 
 class Accuracy(Record):
     """CCC (Lin) of one precision on one corpus, over the concatenation of all its videos."""

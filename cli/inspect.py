@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from affectrt.bundle import Bundle, Contract, Interval
+    from affectrt.bundle import Bundle, Contract, Precision
 
 __all__ = ["inspect"]
 
@@ -133,8 +133,10 @@ def _size(count: int) -> str:
 
 
 def _plans(bundle: Bundle) -> Iterator[tuple[str, ...]]:
-    for asked in bundle.precisions():
-        yield asked, ", ".join(f"{stage} in {precision}" for stage, precision in bundle.plan(asked).items())
+    plans: dict[str, dict[str, Precision]] = {asked: bundle.plan(asked) for asked in bundle.precisions()}
+    plans |= {f"auto ({chosen.target})": chosen.plan for chosen in bundle.manifest.selections}
+    for asked, plan in plans.items():
+        yield asked, ", ".join(f"{stage} in {precision}" for stage, precision in plan.items())
 
 
 def _accuracy(bundle: Bundle) -> Rows:
@@ -142,15 +144,9 @@ def _accuracy(bundle: Bundle) -> Rows:
         return [("not measured: affectrt calibrate and affectrt evaluate say how good a bundle is",)]
     rows: Rows = []
     for a in bundle.manifest.accuracy:
-        told = (f"{dimension} {_told(ccc)}" for dimension, ccc in a.ccc.items())
+        told = (f"{dimension} {ccc.in_words()}" for dimension, ccc in a.ccc.items())
         rows.append((a.precision, a.backend, *told, f"{a.corpus}, {a.videos} videos"))
     return rows
-
-
-def _told(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:.3f}"
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def _aligned(rows: Rows) -> Iterator[str]:

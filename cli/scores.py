@@ -11,7 +11,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from affectrt.bundle import Bundle, Candidate, Selection
-    from affectrt.bundle.manifest import Interval
     from affectrt.training.evaluate import Evaluation
 
 __all__ = ["print_scores", "print_selections"]
@@ -30,7 +29,7 @@ def print_scores(evaluations: Sequence[Evaluation]) -> None:
         table.add_column(name, justify="right")
     table.add_column("mean", justify="right")
     for evaluation in evaluations:
-        cells = [_told(interval) for interval in evaluation.ccc.values()]
+        cells = [interval.in_words() for interval in evaluation.ccc.values()]
         table.add_row("+".join(evaluation.modalities), *cells, f"{evaluation.mean:.3f}")
     Console(highlight=False).print(table)
 
@@ -72,7 +71,7 @@ def _judged(chosen: Selection) -> Table:
         runs += " (selected)" if found is chosen.guard else ""
         word = "; ".join(found.problems) or "passes"
         for dimension, row in found.ccc.items():
-            figures = (_told(row.reference), _told(row.candidate), _told(row.loss, 4))
+            figures = (row.reference.in_words(), row.candidate.in_words(), row.loss.in_words(4))
             table.add_row(runs, dimension, *figures, word)
             runs = word = ""
         if not found.ccc:
@@ -99,9 +98,3 @@ def _compared(described_steps: int) -> str:
     if described_steps == 1:
         return ""
     return f"; estimates against means of the annotation over the {described_steps} steps up to theirs"
-
-
-def _told(interval: Interval, digits: int = 3) -> str:
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:.{digits}f}"
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"

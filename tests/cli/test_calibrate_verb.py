@@ -80,6 +80,9 @@ def test_a_selection_is_judged_timed_told_and_drawn(
     forced = open_bundle(path).selection("cpu")
     assert forced is not None and forced.plan == {"video": "int8", "fusion": "fp32"}
     assert "The answers" in page.read_text()
+    capsys.readouterr()
+    assert main(["inspect", str(path)]) == 0
+    assert "auto (cpu) video in int8, fusion in fp32" in " ".join(capsys.readouterr().out.split())
     assert main(["run", str(path), str(people[1]), str(tmp_path / "out.jsonl"), "--precision", "auto"]) == 0
 
 
