@@ -29,6 +29,13 @@ MODULES: dict[str, dict[str, str]] = {
         "onnxslim": "onnxslim",
         "lief": "lief",
     },
+    "tensorrt": {
+        "tensorrt": "tensorrt",
+        "polygraphy": "polygraphy",
+        "pycuda": "pycuda",
+        "cuda": "cuda-bindings",
+        "onnx": "onnx",
+    },
     "bench": {
         "pytest": "pytest",
         "pytest_benchmark": "pytest-benchmark",
