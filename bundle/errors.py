@@ -19,7 +19,10 @@ __all__ = [
     "MissingDependency",
     "ParityError",
     "UsageError",
+    "listed",
 ]
+
+MAX_PROBLEMS_SHOWN = 20
 
 
 class AffectError(Exception):
@@ -64,3 +67,11 @@ class MissingDependency(AffectError):
 
 class ParityError(AffectError):
     pass
+
+
+def listed(title: str, problems: list[str]) -> str:
+    """A title, then one line a problem, as far as a screen takes them."""
+    shown = [f"  - {p}" for p in problems[:MAX_PROBLEMS_SHOWN]]
+    if len(problems) > MAX_PROBLEMS_SHOWN:
+        shown.append(f"  - and {len(problems) - MAX_PROBLEMS_SHOWN} more")
+    return "\n".join([f"{title}:", *shown])

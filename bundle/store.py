@@ -7,10 +7,8 @@ it should. All problems of a kind are reported at once. Files that the manifest 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +17,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from .contract import Contract
-from .errors import BundleError
+from .errors import BundleError, listed
 from .manifest import FORMAT, FORMAT_VERSION, Attachment, Graph, Manifest, Precision, Selection, Target
+from .plain_files import chunks, open_plain, os_reason
 from .strict_json import printable, problems_from_validation, value_from_json
 
 __all__ = ["MANIFEST_NAME", "MAX_MANIFEST_BYTES", "Bundle", "manifest_from_json", "open_bundle"]
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 << 20
-CHUNK_BYTES = 1 << 20
-MAX_PROBLEMS_SHOWN = 20
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int8-fp16")
 FETCH_AGAIN = "copy the bundle again from where it came from, or write it anew with `affectrt export`"
 
@@ -79,15 +76,20 @@ class Bundle:
         plan = self.plan(precision, target)
         if stage not in plan:
             raise BundleError(f"{self.path} has no stage {stage!r}", expected=f"one of {', '.join(plan)}")
-        made = {g.target: g for g in self.manifest.graphs if (g.stage, g.precision) == (stage, plan[stage])}
-        graph = made.get(target) or made.get("any")
+        graph = self.graph_in(stage, plan[stage], target)
         if graph is None:
+            made = {g.target for g in self.manifest.graphs if (g.stage, g.precision) == (stage, plan[stage])}
             raise BundleError(
                 f"{self.path} has no {plan[stage]} graph of stage {stage!r} for {target}",
                 expected=f"a graph for {target} or any; there is one for {', '.join(sorted(made)) or 'none'}",
                 fix=f"affectrt calibrate {self.path} CORPUS",
             )
         return graph
+
+    def graph_in(self, stage: str, precision: Precision, target: Target) -> Graph | None:
+        """The graph of `stage` in just this precision that `target` can run; one made for it goes before "any"."""
+        made = {g.target: g for g in self.manifest.graphs if (g.stage, g.precision) == (stage, precision)}
+        return made.get(target) or made.get("any")
 
     def read(self, file: Graph | Attachment) -> bytes:
         """The content of a graph or attachment; hashed again, so that what is used is what was checked."""
@@ -112,7 +114,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     files = _named_files(manifest)
     problems = [problem for file in files if (problem := _read_inner(root, file, keep=False)[0]) is not None]
     if problems:
-        raise BundleError(_listed(f"{root} is damaged", problems), fix=FETCH_AGAIN)
+        raise BundleError(listed(f"{root} is damaged", problems), fix=FETCH_AGAIN)
     return Bundle(root, manifest, hashlib.sha256(content).hexdigest())
 
 
@@ -129,10 +131,10 @@ def manifest_from_json(content: bytes, root: Path) -> Manifest:
         manifest = Manifest.model_validate_json(content, strict=True)
     except ValidationError as error:
         problems = problems_from_validation(error)
-        raise BundleError(_listed(f"{where} does not follow the format", problems), fix=FETCH_AGAIN) from None
+        raise BundleError(listed(f"{where} does not follow the format", problems), fix=FETCH_AGAIN) from None
     problems = list(_contradictions(manifest))
     if problems:
-        raise BundleError(_listed(f"{where} contradicts itself", problems), fix=FETCH_AGAIN)
+        raise BundleError(listed(f"{where} contradicts itself", problems), fix=FETCH_AGAIN)
     return manifest
 
 
@@ -143,15 +145,15 @@ def _named_files(manifest: Manifest) -> list[Graph | Attachment]:
 def _read_manifest(root: Path) -> bytes:
     where = root / MANIFEST_NAME
     try:
-        with _open_plain(where) as (descriptor, size):
+        with open_plain(where) as (descriptor, size):
             if size > MAX_MANIFEST_BYTES:
                 raise BundleError(
                     f"{where} has {size} bytes", expected=f"at most {MAX_MANIFEST_BYTES}", fix=FETCH_AGAIN
                 )
-            return b"".join(_chunks(descriptor, MAX_MANIFEST_BYTES))
+            return b"".join(chunks(descriptor, MAX_MANIFEST_BYTES))
     except OSError as error:
         raise BundleError(
-            f"{where} cannot be read: {_os_reason(error)}",
+            f"{where} cannot be read: {os_reason(error)}",
             expected="a bundle directory with a manifest.json in it",
             fix="affectrt export CKPT --out NAME.affect",
         ) from None
@@ -204,57 +206,16 @@ def _read_inner(root: Path, file: Graph | Attachment, *, keep: bool = True) -> t
     try:
         if path.parent != root and path.parent.is_symlink():
             return f"{file.file}: {path.parent.name} is a symbolic link", b""
-        with _open_plain(path) as (descriptor, size):
+        with open_plain(path) as (descriptor, size):
             if size != file.size_bytes:
                 return f"{file.file}: has {size} bytes, not {file.size_bytes}", b""
             digest = hashlib.sha256()
-            for chunk in _chunks(descriptor, size):
+            for chunk in chunks(descriptor, size):
                 digest.update(chunk)
                 if keep:
                     kept.append(chunk)
     except OSError as error:
-        return f"{file.file}: {_os_reason(error)}", b""
+        return f"{file.file}: {os_reason(error)}", b""
     if digest.hexdigest() != file.sha256:
         return f"{file.file}: SHA-256 is {digest.hexdigest()[:12]}…, not {file.sha256[:12]}…", b""
     return None, b"".join(kept)
-
-
-class _open_plain:  # noqa: N801 - reads as a verb in a `with` line
-    """Open a regular file, never through a symbolic link and never blocking on a pipe: (descriptor, size)."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> tuple[int, int]:
-        self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        status = os.fstat(self.descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(self.descriptor)
-            raise OSError("is not a plain file")
-        return self.descriptor, status.st_size
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
-
-
-def _chunks(descriptor: int, limit: int) -> Iterator[bytes]:
-    """The content up to `limit` bytes: a file that grows while it is read does not fill memory."""
-    left = limit
-    while left > 0 and (chunk := os.read(descriptor, min(CHUNK_BYTES, left))):
-        left -= len(chunk)
-        yield chunk
-
-
-def _os_reason(error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return "is a symbolic link"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return "is missing"
-    return error.strerror or str(error)
-
-
-def _listed(title: str, problems: list[str]) -> str:
-    shown = [f"  - {p}" for p in problems[:MAX_PROBLEMS_SHOWN]]
-    if len(problems) > MAX_PROBLEMS_SHOWN:
-        shown.append(f"  - and {len(problems) - MAX_PROBLEMS_SHOWN} more")
-    return "\n".join([f"{title}:", *shown])
