@@ -52,15 +52,15 @@ def value_from_json(content: bytes) -> Any:
     return value
 
 
-def problems_from_validation(error: ValidationError) -> list[str]:
-    """One line per wrong field: its path, then the reason, without the validator's own vocabulary."""
-    return sorted(_problems(error))
+def problems_from_validation(error: ValidationError, whole: str = "manifest") -> list[str]:
+    """One line per wrong field: its path (`whole` for all), then the reason, without the validator's own vocabulary."""
+    return sorted(_problems(error, whole))
 
 
-def _problems(error: ValidationError) -> Iterator[str]:
+def _problems(error: ValidationError, whole: str) -> Iterator[str]:
     for item in error.errors(include_url=False):
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in item["loc"])
-        yield f"{path.lstrip('.') or 'manifest'}: {_reason(item)}"
+        yield f"{path.lstrip('.') or whole}: {_reason(item)}"
 
 
 def _key(part: str) -> str:
