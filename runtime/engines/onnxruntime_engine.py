@@ -1,11 +1,13 @@
-"""A graph on ONNX Runtime's CPU kernels: the default where there is no NVIDIA GPU."""
+"""A graph on ONNX Runtime: on the processor, the default where there is no NVIDIA GPU, or on CUDA."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +15,11 @@ from affectrt.bundle.errors import EngineError
 
 from .base import Array, TensorSpec
 
-__all__ = ["OnnxRuntimeEngine"]
+__all__ = ["CPU", "CUDA", "OnnxRuntimeEngine", "offers_cuda"]
+
+Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider"]
+CPU: Provider = "CPUExecutionProvider"
+CUDA: Provider = "CUDAExecutionProvider"
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -30,13 +36,23 @@ class OnnxRuntimeEngine:
     processors without VNNI ONNX Runtime's integer kernels saturate sums of 16 bits, unless weights are made for that;
     other backends do not.
 
-    Raises EngineError when ONNX Runtime refuses the graph or the graph's tensors have types outside the contract's.
+    Raises EngineError when ONNX Runtime refuses the graph, when the graph's tensors have types outside the contract's,
+    and when ONNX Runtime cannot use CUDA although it was asked to.
     """
 
     def __init__(
-        self, graph: bytes, *, threads: int | None, provenance: Mapping[str, str], integer_kernels: bool = True
+        self,
+        graph: bytes,
+        *,
+        threads: int | None,
+        provenance: Mapping[str, str],
+        integer_kernels: bool = True,
+        provider: Provider = CPU,
     ) -> None:
         import onnxruntime as ort
+
+        if provider == CUDA:
+            _load_cuda_libraries(ort)
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
@@ -49,20 +65,26 @@ class OnnxRuntimeEngine:
         # Warnings of graph optimisation are for the library's authors; errors arrive as exceptions.
         options.log_severity_level = 3
         try:
-            self._session: Any = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self._session: Any = ort.InferenceSession(graph, options, providers=_providers(provider))
         except Exception as error:  # onnxruntime raises its own, undocumented family
             raise EngineError(
                 f"ONNX Runtime {ort.__version__} cannot run this graph: {_first_line(error)}",
                 expected="a graph whose operators this version knows",
                 fix="affectrt export the checkpoint again, or upgrade: pip install -U onnxruntime",
             ) from error
+        if provider not in self._session.get_providers():  # ONNX Runtime would go on without, and tell nobody
+            raise EngineError(
+                f"ONNX Runtime {ort.__version__} cannot use CUDA here",
+                expected="onnxruntime-gpu in place of onnxruntime, and the CUDA and cuDNN that it was built for",
+                fix=_CUDA_FIX,
+            )
         self._inputs = _specs(self._session.get_inputs())
         self._outputs = _specs(self._session.get_outputs())
         self._names = list(self._outputs)
         self._provenance = {
-            "backend": "onnxruntime",
+            "backend": "onnxruntime-cuda" if provider == CUDA else "onnxruntime",
             "backend_version": str(ort.__version__),
-            "provider": "CPUExecutionProvider",
+            "provider": provider,
             "threads": str(options.intra_op_num_threads),
             **provenance,
         }
@@ -96,6 +118,39 @@ class OnnxRuntimeEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def offers_cuda() -> bool:
+    """Whether the installed package has the CUDA provider; whether it can be loaded shows when it is used."""
+    import onnxruntime as ort
+
+    return CUDA in ort.get_available_providers()
+
+
+_CUDA_FIX = (
+    f"{sys.executable} -m pip uninstall onnxruntime && {sys.executable} -m pip install 'onnxruntime-gpu[cuda,cudnn]'"
+)
+
+
+def _providers(provider: Provider) -> list[Any]:
+    if provider == CPU:
+        return [CPU]
+    options = {
+        # Graphs and their accuracy are told of FP32, not of its 19 bit relative.
+        "use_tf32": "0",
+        # The default tries every algorithm for every batch size it meets, which takes seconds in the midst of a run.
+        "cudnn_conv_algo_search": "HEURISTIC",
+        # Memory grows by what is needed instead of doubling: other programs use the GPU, too.
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+    return [(CUDA, options), CPU]
+
+
+def _load_cuda_libraries(ort: Any) -> None:
+    """Newer packages find CUDA and cuDNN where pip put them; they print what they miss, and stdout is for results."""
+    if hasattr(ort, "preload_dlls") and CUDA in ort.get_available_providers():
+        with redirect_stdout(sys.stderr):
+            ort.preload_dlls()
 
 
 def _specs(nodes: Sequence[Any]) -> dict[str, TensorSpec]:
