@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -21,7 +22,7 @@ import numpy as np
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.manifest import Asked
 from affectrt.bundle.store import Bundle
-from affectrt.runtime.engines import Array, Engine, open_engines
+from affectrt.runtime.engines import Array, Choice, Engine, open_engines
 from affectrt.runtime.replay import feed
 from affectrt.runtime.run import RunReport, run_bundle
 from affectrt.runtime.scheduler import batch_rows, full_batches, stacked
@@ -99,32 +100,38 @@ def compare_pipeline(
     *,
     batch: int = 8,
     repeats: int = 3,
-    backend: str = "auto",
+    backend: str | Choice = "auto",
+    cuda_graph: bool = True,
     threads: int | None = None,
 ) -> PipelineResult:
     """Time bare engines, session and pipeline in turn, `repeats` times after one call of each engine to warm up."""
     contract = bundle.contract
     events = _events(open_source(media, contract))
     calls = list(recorded_calls(contract, _in_memory(events), batch))
+    run = partial(
+        run_bundle,
+        bundle,
+        precision=precision,
+        backend=backend,
+        cuda_graph=cuda_graph,
+        threads=threads,
+        max_batch=batch,
+    )
     bare: list[float] = []
     session: list[float] = []
     reports: list[RunReport] = []
     with ExitStack() as stack:
-        engines = open_engines(bundle, precision, stack, backend, threads)
+        engines = open_engines(bundle, precision, stack, backend, threads, cuda_graph=cuda_graph)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="affectrt-bench-")))
         _run_calls(engines, list({call.stage: call for call in calls}.values()))
         for repeat in range(repeats):
             bare.append(_timed(lambda: _run_calls(engines, calls)))
             memory = _in_memory(events)
-            report = run_bundle(bundle, memory, precision=precision, backend=backend, threads=threads, max_batch=batch)
+            report = run(memory)
             session.append(report.wall_s - report.seconds["open"])
             sink = open_sink(folder / f"{repeat}.jsonl")
             source = open_source(media, contract)
-            reports.append(
-                run_bundle(
-                    bundle, source, [sink], precision=precision, backend=backend, threads=threads, max_batch=batch
-                )
-            )
+            reports.append(run(source, [sink]))
     walls = [r.wall_s - r.seconds["open"] for r in reports]
     typical = reports[int(np.argsort(walls)[len(walls) // 2])]
     # Whole steps: sound may end a few samples after the last picture.

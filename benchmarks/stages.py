@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 
 from affectrt.bundle.contract import AudioModality, Contract
-from affectrt.bundle.manifest import Asked
+from affectrt.bundle.manifest import Asked, Precision
 from affectrt.bundle.store import Bundle
-from affectrt.runtime.engines import Array, open_engine
+from affectrt.runtime.engines import Array, Choice, open_engine
 from affectrt.runtime.scheduler import batch_rows
 
 from .macs import count_macs
@@ -116,7 +117,8 @@ def time_stage(
     precision: Asked,
     batch: int,
     *,
-    backend: str = "auto",
+    backend: str | Choice = "auto",
+    cuda_graph: bool = True,
     threads: int | None = None,
     iterations: int = 50,
     duration_s: float = 0.0,
@@ -124,10 +126,14 @@ def time_stage(
     peak: Peak | None = None,
     clock: Callable[[], float] = perf_counter,
 ) -> StageResult:
-    """Open the stage's engine and time single calls of one batch size. With `peak`, its work is counted too."""
-    ran = bundle.plan(precision)[stage]
+    """Open the stage's engine and time single calls of one batch size. With `peak`, its work is counted too.
+
+    `peak` is the processor's, and nothing that ran elsewhere is held to it.
+    """
     feeds = stage_feeds(bundle, stage, batch)
-    with open_engine(bundle, stage, precision, backend, threads) as engine:
+    with open_engine(bundle, stage, precision, backend, threads, cuda_graph=cuda_graph) as engine:
+        ran = cast("Precision", engine.provenance["precision"])
+        peak = peak if engine.provenance["backend"] == "onnxruntime" else None
         timing = measure(
             lambda: engine.infer(feeds),
             rows=batch,

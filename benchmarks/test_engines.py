@@ -29,7 +29,7 @@ def test_stage(
     ran, work = bundle.plan(precision)[stage], Work.of(bundle, stage)
     feeds = stage_feeds(bundle, stage, batch)
     benchmark.group = f"{model} {stage} batch {batch}"
-    with open_engine(bundle, stage, precision, threads=threads) as engine:
+    with open_engine(bundle, stage, precision, "onnxruntime", threads) as engine:
         outputs = benchmark(engine.infer, feeds)
     timing = Timing(tuple(benchmark.stats.stats.data), batch)
     result = StageResult(model, stage, precision, ran, timing, row_of(bundle.contract, stage), work, peak.of(ran))

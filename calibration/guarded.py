@@ -77,7 +77,7 @@ def calibrate_guarded(
     data = describe_data(media, seconds, {stage: _rows(rows) for stage, rows in feeds.items()})
     with ExitStack() as stack:
         engines = {
-            stage: stack.enter_context(Remembered(open_engine(bundle, stage, "fp32", threads=threads)))
+            stage: stack.enter_context(Remembered(open_engine(bundle, stage, "fp32", "onnxruntime", threads)))
             for stage in contract.stages
         }
         feeds |= record_fusion_windows(contract, paths, engines, per_stage=windows, seed=seed)

@@ -40,7 +40,10 @@ def bench(
     ] = None,
     source: Annotated[Path | None, typer.Option(help="A media file: time the whole pipeline on it too.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of the whole pipeline.")] = 3,
-    backend: Annotated[str, typer.Option(help="auto or onnxruntime.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or onnxruntime-cuda.")] = "auto",
+    cuda_graph: Annotated[
+        bool, typer.Option("--cuda-graph/--no-cuda-graph", help="TensorRT: replay captured work.")
+    ] = True,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: the cores this process may use.")] = None,
     peak: Annotated[
         bool, typer.Option(help="Measure the machine's matrix peak and hold each stage to it; needs onnx.")
@@ -77,6 +80,7 @@ def bench(
     from affectrt.benchmarks.results import BenchResults, print_results, save_results
     from affectrt.benchmarks.stages import BATCHES, batches_of, time_stage
     from affectrt.bundle import open_bundle
+    from affectrt.runtime.engines import choose_backend
 
     results = BenchResults(machine_facts(), clock="processor time of one thread" if cpu_time else "wall clock")
     threads, clock = (1, time.thread_time) if cpu_time else (threads, time.perf_counter)
@@ -86,6 +90,9 @@ def bench(
         raise UsageError(
             f"there is no file {source}", expected="a media file", fix="affectrt bench BUNDLE --source FILE"
         )
+    choices = {asked: choose_backend(opened, asked, backend) for asked in precisions}
+    for why in sorted({choice.why for choice in choices.values() if choice.notable}):
+        print(f"affectrt: {why}", file=sys.stderr)
     results.bundles[opened.manifest.name] = opened.fingerprint
     messages = Console(stderr=True)
     with messages.status("measuring the machine's matrix peak") as status:
@@ -101,7 +108,8 @@ def bench(
                             stage,
                             asked,
                             size,
-                            backend=backend,
+                            backend=choices[asked],
+                            cuda_graph=cuda_graph,
                             threads=threads,
                             iterations=iterations,
                             duration_s=duration,
@@ -119,7 +127,8 @@ def bench(
                     asked,
                     batch=max(batches or BATCHES),
                     repeats=repeats,
-                    backend=backend,
+                    backend=choices[asked],
+                    cuda_graph=cuda_graph,
                     threads=threads,
                 )
             )

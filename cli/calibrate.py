@@ -199,7 +199,11 @@ def _answers(bundle: Bundle, recording: Path, threads: int | None) -> tuple[list
     asked: tuple[Asked, ...] = ("fp32", "auto")
     with ExitStack() as stack:
         fp32, chosen = (
-            play(contract, recording, Scheduler(contract, open_engines(bundle, each, stack, threads=threads)).infer)
+            play(
+                contract,
+                recording,
+                Scheduler(contract, open_engines(bundle, each, stack, "onnxruntime", threads)).infer,
+            )
             for each in asked
         )
     columns: list[Answers] = [

@@ -36,7 +36,16 @@ def run(
     precision: Annotated[
         str, typer.Option(help="As far as the bundle has it: fp32, int8, …; auto: what was selected.")
     ] = "fp32",
-    backend: Annotated[str, typer.Option(help="What executes the graphs: auto or onnxruntime.")] = "auto",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="What executes the graphs: tensorrt, onnxruntime, onnxruntime-cuda, or auto: TensorRT where its "
+            "engines are built (affectrt build), else ONNX Runtime."
+        ),
+    ] = "auto",
+    cuda_graph: Annotated[
+        bool, typer.Option("--cuda-graph/--no-cuda-graph", help="TensorRT: replay captured work; quicker to start.")
+    ] = True,
     hop: Annotated[
         int | None,
         typer.Option(min=1, help="Steps between two runs of the fusion.", show_default="the bundle's"),
@@ -56,6 +65,7 @@ def run(
     in the sinks). 2: wrong use. 130, 143: stopped by Ctrl-C or SIGTERM; 141: nobody reads standard output.
     """
     from affectrt.bundle import UsageError, open_bundle
+    from affectrt.runtime.engines import choose_backend, target_of
     from affectrt.runtime.run import Stop, run_bundle
     from affectrt.runtime.sinks import open_sinks
     from affectrt.runtime.sources import open_source
@@ -64,16 +74,21 @@ def run(
     if Path(source).resolve() in (Path(sink).resolve() for sink in sinks or []):
         raise UsageError(f"{source} is both source and sink", fix="write to another file")
     opened = open_bundle(bundle)
-    opened.plan(precision)  # an unknown precision is told before anything is loaded
+    asked = cast("Asked", precision)
+    choice = choose_backend(opened, asked, backend)
+    opened.plan(asked, target_of(choice.backend))  # an unknown precision is told before anything is loaded
     media = open_source(source, opened.contract)
+    if choice.notable and not quiet:
+        print(f"affectrt: {choice.why}", file=sys.stderr)
     stop = Stop()
     with _stopped_by_signals(stop), _progress_bar(hidden=quiet or not sys.stderr.isatty()) as progress:
         report = run_bundle(
             opened,
             media,
             targets,
-            precision=cast("Asked", precision),
-            backend=backend,
+            precision=asked,
+            backend=choice,
+            cuda_graph=cuda_graph,
             hop_steps=hop,
             threads=threads,
             max_batch=batch,
@@ -128,7 +143,9 @@ def _progress_bar(*, hidden: bool) -> Iterator[Progress | None]:
 
 def _tell(report: RunReport, *, quiet: bool) -> None:
     """Warnings, and one line of summary, on standard error."""
-    for text in (*(note.message for note in report.outcome.notes if note.kind != "stopped"), *report.gaps):
+    fallen = [f"{stage} runs in {facts['fallback']}" for stage, facts in report.engines.items() if "fallback" in facts]
+    notes = [note.message for note in report.outcome.notes if note.kind != "stopped"]
+    for text in (*fallen, *notes, *report.gaps):
         print(f"affectrt: warning: {text}", file=sys.stderr)
     if report.stopped_by == "reader gone":
         return

@@ -61,7 +61,7 @@ def _run_once(bundle: Bundle, graph: Graph) -> None:
     alone = replace(bundle, manifest=bundle.manifest.model_copy(update={"graphs": (graph,), "plans": plans}))
     want = bundle.contract.stage_output(graph.stage)
     feeds = {t.name: np.zeros((BATCH, *t.shape), t.dtype) for t in bundle.contract.stage_inputs(graph.stage)}
-    with open_engine(alone, graph.stage, graph.precision) as engine:
+    with open_engine(alone, graph.stage, graph.precision, "onnxruntime") as engine:
         result = engine.infer(feeds)[want.name]
     if result.shape != (BATCH, *want.shape) or result.dtype != want.dtype:
         raise BundleError(

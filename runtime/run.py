@@ -12,7 +12,7 @@ from affectrt.bundle.contract import Contract
 from affectrt.bundle.manifest import Asked
 from affectrt.bundle.store import Bundle, open_bundle
 
-from .engines import open_engines
+from .engines import Choice, open_engines
 from .estimate import Estimate
 from .faces import FaceFinder
 from .replay import feed
@@ -58,7 +58,7 @@ class RunReport:
     `media_s` is the media time reached. `seconds` is wall clock by stage: "open", "decode" (waiting for the source),
     "align" (session), each stage of the contract, "sink". `rows` and `calls` count what the engines computed.
     `hop_s`: media time between two runs of the fusion, and before the first. `stopped_by` is None when the source ended
-    by itself.
+    by itself. `engines` has each stage's provenance: what computed it, in which precision, and why there.
     """
 
     source: str
@@ -73,6 +73,7 @@ class RunReport:
     gaps: tuple[str, ...]
     precision: str
     backend: str
+    engines: Mapping[str, Mapping[str, str]]
     stopped_by: str | None = None
 
     @property
@@ -88,7 +89,8 @@ def run_bundle(
     sinks: Sequence[Sink] = (),
     *,
     precision: Asked = "fp32",
-    backend: str = "auto",
+    backend: str | Choice = "auto",
+    cuda_graph: bool = True,
     hop_steps: int | None = None,
     threads: int | None = None,
     max_batch: int = 8,
@@ -109,7 +111,7 @@ def run_bundle(
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         stack.enter_context(source)
         session = Session(opened.contract, modalities=source.modalities, hop_steps=hop_steps, source=source.name)
-        engines = open_engines(opened, precision, stack, backend, threads)
+        engines = open_engines(opened, precision, stack, backend, threads, cuda_graph=cuda_graph)
         backends = sorted({engine.provenance["backend"] for engine in engines.values()})
         header = Header(
             bundle=opened.manifest.name,
@@ -142,6 +144,7 @@ def run_bundle(
             gaps=tuple(session.gaps),
             precision=precision,
             backend=header.backend,
+            engines={stage: dict(engine.provenance) for stage, engine in engines.items()},
             stopped_by=stop.reason or ("stop" if "stopped" in source.outcome.kinds else None),
         )
 

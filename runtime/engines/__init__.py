@@ -1,6 +1,6 @@
 """Engines: a bundle's graphs made executable on one device."""
 
-from .backend_choice import BACKENDS, Choice, choose_backend
+from .backend_choice import BACKENDS, Choice, choose_backend, target_of
 from .base import Array, Engine, TensorSpec
 from .engine_cache import EngineCache
 from .opening import open_engine, open_engines
@@ -15,4 +15,5 @@ __all__ = [
     "choose_backend",
     "open_engine",
     "open_engines",
+    "target_of",
 ]
