@@ -11,6 +11,7 @@ from affectrt.bundle import open_bundle
 from affectrt.calibration.lint import qdq_problems
 from affectrt.calibration.stage import emit, layers, prepare_stage
 from affectrt.cli.main import main
+from affectrt.export import operator_problems
 
 
 @pytest.mark.slow
@@ -35,6 +36,7 @@ def test_every_emitted_graph_of_the_demo_models_keeps_every_rule(system: str, tm
             for keep in (frozenset[str](), frozenset(names[1::2])):
                 model = onnx.load_from_string(emit(source, precision, "tensorrt", keep=keep))
                 assert qdq_problems(model) == []
+                assert operator_problems(model) == []
                 pairs = sum(node.op_type == "QuantizeLinear" for node in model.graph.node)
                 assert (pairs > 0) == (precision != "fp16")
                 linted += 1

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from affectrt.bundle import BundleError, Contract, ParityError, open_bundle
 from affectrt.bundle.scopes import BODY, FRONT_END
-from affectrt.export import export_bundle, operator_problems
+from affectrt.export import export_bundle
 from affectrt.export.cleaning import scope_of
 from affectrt.export.graphs import graph_from_module
 
@@ -214,38 +212,3 @@ def test_weights_of_unknown_origin_are_not_exported(tmp_path: Path, recordings: 
     checkpoint = Checkpoint(provenance={"recipe": "none", "training_corpus": "?"})
     with pytest.raises(BundleError, match=r"(?s)intended_use: is missing.*licence: is missing"):
         export_bundle(checkpoint, tmp_path / "x.affect", recordings=recordings)
-
-
-def onnx_model(nodes: list[onnx.NodeProto], opset: int = 20, dtype: int = TensorProto.FLOAT) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        "main",
-        [helper.make_tensor_value_info("x", dtype, ["batch", 4, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-
-
-@pytest.mark.parametrize(
-    ("model", "problem"),
-    [
-        (onnx_model([helper.make_node("STFT", ["x", "s"], ["y"], "a.b/STFT_0")]), "a.b/STFT_0 (STFT): unknown"),
-        (onnx_model([helper.make_node("Gelu", ["x"], ["y"])], opset=19), "from opset 20"),
-        (onnx_model([helper.make_node("QLinearConv", ["x"] * 8, ["y"])]), "DequantizeLinear alone"),
-        (onnx_model([helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")]), "not standard ONNX"),
-        (onnx_model([helper.make_node("Transpose", ["x"], ["y"])], dtype=TensorProto.UINT8), "computes on uint8"),
-        (onnx_model([helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2])]), "indices"),
-        (
-            onnx_model([helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], dilations=[2, 2])]),
-            "dilation",
-        ),
-        (onnx_model([helper.make_node("ReduceMean", ["x", "x"], ["y"])]), "must be a constant"),
-    ],
-)
-def test_operators_that_tensorrt_refuses_are_found(model: onnx.ModelProto, problem: str) -> None:
-    assert problem in "\n".join(operator_problems(model))
-
-
-def test_a_network_input_of_bytes_with_a_cast_is_fine() -> None:
-    nodes = [helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), helper.make_node("Relu", ["f"], ["y"])]
-    assert operator_problems(onnx_model(nodes, dtype=TensorProto.UINT8)) == []
