@@ -52,6 +52,8 @@ class OnnxRuntimeEngine:
         import onnxruntime as ort
 
         if provider == CUDA:
+            if not offers_cuda():
+                raise _no_cuda(ort)
             _load_cuda_libraries(ort)
 
         options = ort.SessionOptions()
@@ -73,11 +75,7 @@ class OnnxRuntimeEngine:
                 fix="affectrt export the checkpoint again, or upgrade: pip install -U onnxruntime",
             ) from error
         if provider not in self._session.get_providers():  # ONNX Runtime would go on without, and tell nobody
-            raise EngineError(
-                f"ONNX Runtime {ort.__version__} cannot use CUDA here",
-                expected="onnxruntime-gpu in place of onnxruntime, and the CUDA and cuDNN that it was built for",
-                fix=_CUDA_FIX,
-            )
+            raise _no_cuda(ort)
         self._inputs = _specs(self._session.get_inputs())
         self._outputs = _specs(self._session.get_outputs())
         self._names = list(self._outputs)
@@ -127,9 +125,13 @@ def offers_cuda() -> bool:
     return CUDA in ort.get_available_providers()
 
 
-_CUDA_FIX = (
-    f"{sys.executable} -m pip uninstall onnxruntime && {sys.executable} -m pip install 'onnxruntime-gpu[cuda,cudnn]'"
-)
+def _no_cuda(ort: Any) -> EngineError:
+    pip = f"{sys.executable} -m pip"
+    return EngineError(
+        f"ONNX Runtime {ort.__version__} cannot use CUDA here",
+        expected="onnxruntime-gpu in place of onnxruntime, and the CUDA and cuDNN that it was built for",
+        fix=f"{pip} uninstall onnxruntime && {pip} install 'onnxruntime-gpu[cuda,cudnn]'",
+    )
 
 
 def _providers(provider: Provider) -> list[Any]:
@@ -148,7 +150,7 @@ def _providers(provider: Provider) -> list[Any]:
 
 def _load_cuda_libraries(ort: Any) -> None:
     """Newer packages find CUDA and cuDNN where pip put them; they print what they miss, and stdout is for results."""
-    if hasattr(ort, "preload_dlls") and CUDA in ort.get_available_providers():
+    if hasattr(ort, "preload_dlls"):
         with redirect_stdout(sys.stderr):
             ort.preload_dlls()
 
