@@ -169,7 +169,7 @@ def _build(bundle: Bundle, threads: int | None) -> None:
     # Its tables are for those who ask; here it warms up what is about to be timed.
     with contextlib.redirect_stdout(io.StringIO()):
         for precision in PRECISIONS:
-            build(bundle.path, precision=precision, backend="auto", threads=threads, warmup=3)
+            build(bundle.path, precision=precision, backend="onnxruntime", threads=threads, warmup=3)
 
 
 def _run_in_turn(bundle: Bundle, plan: _Plan, say: _Say) -> dict[Precision, RunReport]:
@@ -191,7 +191,7 @@ def _run(bundle: Bundle, plan: _Plan, precision: Precision) -> RunReport:
 
     source = open_source(plan.folder / "clip.mp4", bundle.contract)
     sink = open_sink(plan.folder / predictions_name(precision), overwrite=True)
-    return run_bundle(bundle, source, [sink], precision=precision, threads=plan.threads)
+    return run_bundle(bundle, source, [sink], precision=precision, backend="onnxruntime", threads=plan.threads)
 
 
 class _Say:
