@@ -1,6 +1,6 @@
 # Each target is one short script in scripts/, which can be run by hand as well. ARGS reaches the script.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check bench fusion-table clean
+.PHONY: help setup demo test test-all check bench gpu-check fusion-table clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' Makefile | expand -t 20
@@ -22,6 +22,9 @@ check: setup    ## style, types, and which room may import which
 
 bench: setup    ## latency and throughput on this machine
 	@scripts/bench.sh $(ARGS)
+
+gpu-check: ## everything real on a machine with an NVIDIA GPU; figures into benchmarks/results/
+	@scripts/gpu-check.sh $(ARGS)
 
 fusion-table: setup ## every fusion of both systems trained and compared, into docs/; half an hour, resumable
 	@scripts/fusion-table.sh $(ARGS)

@@ -118,6 +118,19 @@ class TensorrtEngine:
                 raise self._failed("running an engine", error) from error
         return results
 
+    def time_runs(self, batch: int, count: int, *, transfers: bool = True) -> list[float]:
+        """Seconds of the GPU, by events, for each of `count` runs of one of the engine's batch sizes.
+
+        They compute what was last given in that batch size. Without `transfers` the way of inputs and outputs is left
+        out, which mapped memory does not have.
+        """
+        self._check_usable()
+        with self._context:
+            try:
+                return self._profiles[batch].time_runs(count, transfers=transfers)
+            except self._pycuda.Error as error:
+                raise self._failed("timing an engine", error) from error
+
     def close(self) -> None:
         """Free everything, last made first. EngineError from another thread than the one that opened it."""
         stack = self._closing

@@ -108,6 +108,33 @@ class Profile:
             self._ready = False
             raise
 
+    def time_runs(self, count: int, *, transfers: bool = True) -> list[float]:
+        """Seconds that the GPU takes for each of `count` runs on what `host` holds, by events.
+
+        Without `transfers` only what TensorRT computes, captured for the purpose if this profile is captured.
+        """
+        if not self._ready:
+            self.prepare()
+        work = self._enqueue if transfers else self._compute
+        graph = CudaGraph(self._stream.cuda, self._stream.handle, work) if self._graph is not None else None
+        launch = work if graph is None else graph.launch
+        begin, end = self._stream.pycuda.Event(), self._stream.pycuda.Event()
+        seconds: list[float] = []
+        try:
+            for _ in range(count):
+                begin.record(self._stream.queue)
+                launch()
+                end.record(self._stream.queue)
+                end.synchronize()
+                seconds.append(end.time_since(begin) / 1000)
+        except BaseException:
+            self._ready = False
+            raise
+        finally:
+            if graph is not None:
+                graph.close()
+        return seconds
+
     def prepare(self) -> None:
         """Set profile, shapes and addresses, compute once, and capture. Anew: after an error or a change of these."""
         self._ready = False
@@ -152,11 +179,14 @@ class Profile:
                 raise refused(f"setting the address of {name!r}", mark)
 
     def _enqueue(self) -> None:
-        mark = tensorrt_log().mark()
         self._buffers.copy_in(self._stream.queue)
+        self._compute()
+        self._buffers.copy_out(self._stream.queue)
+
+    def _compute(self) -> None:
+        mark = tensorrt_log().mark()
         if not self._context.execute_async_v3(self._stream.handle):
             raise refused("running an engine", mark)
-        self._buffers.copy_out(self._stream.queue)
 
     def _capture(self) -> None:
         """Where it fails the engine goes on without a graph, slower by a few calls, and says so once."""
