@@ -150,15 +150,16 @@ def watched(work: Callable[[], bytes], pulse: Pulse, progress: BuildProgress) ->
             errors.append(error)
 
     thread = threading.Thread(target=run, name="tensorrt-build", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while thread.is_alive():
             thread.join(LOOK_S)
             progress.show(*pulse.read())
     except KeyboardInterrupt:
         pulse.cancel()
         progress.say("cancelled: waiting for TensorRT to end what it is timing; nothing will be kept")
-        thread.join()
+        if thread.is_alive():
+            thread.join()
         raise
     if errors:
         raise errors[0]
