@@ -1,0 +1,10 @@
+"""`import tensorrt` in the child: the strict module, built from the description that the environment names."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from doubles.nvidia.strict import build_module
+
+sys.modules[__name__] = build_module(json.loads(Path(os.environ["SIMULATED_TENSORRT"]).read_text(encoding="utf-8")))

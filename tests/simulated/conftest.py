@@ -1,0 +1,33 @@
+"""These tests run in the child of `tests/test_simulated_nvidia.py` alone; elsewhere nothing here is collected."""
+
+import gc
+import os
+from collections.abc import Iterator
+
+import pytest
+
+IN_CHILD = "SIMULATED_TENSORRT" in os.environ
+
+if not IN_CHILD:
+    collect_ignore_glob = ["*"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "may_leak: this simulated test leaves device objects behind on purpose")
+    config.addinivalue_line("markers", "may_misuse: this simulated test misuses TensorRT on purpose")
+
+
+@pytest.fixture(autouse=IN_CHILD)
+def clean_simulation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test starts without faults, and must leave no memory, stream, event, graph or context behind."""
+    from doubles.nvidia import faults
+
+    gc.collect()
+    faults.reset()
+    yield
+    gc.collect()
+    if not request.node.get_closest_marker("may_leak"):
+        leaks = faults.cuda.leaks()
+        assert not leaks, f"left behind (made minus given back): {leaks}"
+    if not request.node.get_closest_marker("may_misuse"):
+        assert not faults.tensorrt.misuses
