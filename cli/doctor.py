@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from .machine import Finding, findings
+from .finding import Finding
+from .machine import findings
+from .nvidia import gather_facts
 
 __all__ = ["doctor"]
 
@@ -21,7 +23,8 @@ TITLES = {
     "train": "training",
     "bench": "tests and benchmarks",
     "cpu": "processor",
-    "accelerator": "NVIDIA devices (not used by this version)",
+    "accelerator": "NVIDIA GPU and TensorRT",
+    "trap": "known traps on this machine",
 }
 
 
@@ -32,10 +35,12 @@ def doctor(
 
     Exit code 0 when the runtime works (estimates of a file), 1 otherwise. Nothing is changed.
     """
-    found = list(findings())
+    facts = gather_facts()
+    found = list(findings(facts))
     works = all(f.ok for f in found if f.required)
     if as_json:
-        typer.echo(json.dumps({"runtime_works": works, "findings": [asdict(f) for f in found]}, indent=2))
+        record = {"runtime_works": works, "findings": [asdict(f) for f in found], "nvidia": asdict(facts)}
+        typer.echo(json.dumps(record, indent=2))
     else:
         _show(found)
         verdict = "works" if works else "does NOT work: run the lines marked with → under the first title"

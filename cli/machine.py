@@ -5,20 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from .dependencies import APT_PACKAGES, MODULES, apt_line, pip_line
+from .finding import Finding, Tier
+from .nvidia import Facts, findings_from_facts, traps_from_facts
 
-__all__ = ["Finding", "findings"]
-
-Tier = Literal["runtime", "live", "demo", "export", "train", "bench", "cpu", "accelerator"]
+__all__ = ["findings"]
 
 MIN_GSTREAMER = (1, 20)
 
@@ -55,20 +52,8 @@ DEMO_ELEMENTS = {
 DOT_PRODUCT_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. `required`: without it the runtime tier (estimates of a file) does not work."""
-
-    tier: Tier
-    name: str
-    ok: bool
-    found: str
-    fix: str | None = None
-    required: bool = False
-
-
-def findings() -> Iterator[Finding]:
-    """Everything that can be said of this machine without changing it."""
+def findings(facts: Facts) -> Iterator[Finding]:
+    """Everything that can be said of this machine without changing it. `facts`: what is known of NVIDIA's things."""
     yield _python()
     yield from _base_packages()
     yield from _gstreamer()
@@ -76,8 +61,8 @@ def findings() -> Iterator[Finding]:
         if MODULES[extra]:
             yield _extra(extra)
     yield _cpu()
-    yield _gpu()
-    yield from _tensorrt()
+    yield from findings_from_facts(facts)
+    yield from traps_from_facts(facts)
 
 
 def _python() -> Finding:
@@ -155,29 +140,6 @@ def _cpu_flags() -> tuple[set[str], str]:
     flags = next((value for key, value in pairs if key in {"flags", "Features"}), "")
     model = next((value for key, value in pairs if key == "model name"), platform.machine())
     return set(flags.split()), model
-
-
-def _gpu() -> Finding:
-    """A Jetson names itself in the device tree; other NVIDIA devices answer nvidia-smi."""
-    board = Path("/proc/device-tree/model")
-    if board.is_file() and "NVIDIA Jetson" in (model := board.read_text(errors="replace").rstrip("\0")):
-        return Finding("accelerator", "nvidia gpu", True, model)
-    if shutil.which("nvidia-smi") is None:
-        return Finding("accelerator", "nvidia gpu", False, "none: there is no nvidia-smi")
-    query = ["nvidia-smi", "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("accelerator", "nvidia gpu", False, f"nvidia-smi failed: {error}")
-    ok = answer.returncode == 0 and bool(answer.stdout.strip())
-    told = (answer.stdout if ok else answer.stdout + answer.stderr).strip().splitlines()
-    return Finding("accelerator", "nvidia gpu", ok, "; ".join(told) or "nvidia-smi says nothing")
-
-
-def _tensorrt() -> Iterator[Finding]:
-    for module, distribution in (("tensorrt", "tensorrt"), ("pycuda.driver", "pycuda")):
-        loaded, found = _import(module, distribution)
-        yield Finding("accelerator", distribution, loaded, found)
 
 
 def _import(module: str, distribution: str) -> tuple[bool, str]:

@@ -23,6 +23,7 @@ __all__ = [
     "import_polygraphy",
     "import_pycuda",
     "import_tensorrt",
+    "install_line",
     "read_platform",
 ]
 
@@ -117,7 +118,7 @@ def _imported(module: str, where: Platform | None) -> Any:
 
 
 def _told(library: str, error: Exception, where: Platform) -> AffectError:
-    title, fix = _TITLES[library], _install_line(library, where)
+    title, fix = _TITLES[library], install_line(library, where)
     if isinstance(error, ModuleNotFoundError):
         missing = (error.name or "").partition(".")[0]
         if missing == library:
@@ -148,7 +149,8 @@ def _load_fix(reason: str, install: str, where: Platform) -> str:
     return install
 
 
-def _install_line(library: str, where: Platform) -> str:
+def install_line(library: str, where: Platform) -> str:
+    """The command that brings `tensorrt`, `pycuda`, `cuda` (its bindings) or `polygraphy` to this platform."""
     pip = f"{sys.executable} -m pip install"
     if not where.jetson:
         return f"{pip} 'affectrt[tensorrt]'"
