@@ -107,8 +107,7 @@ def _trace(
         wanted = network.module(*cpu).float()
         module = copy.deepcopy(network.module).cuda()
         if precision == "fp16":
-            # Weights are halved once; autocast then has activations alone to cast, and keeps delicate parts in FP32.
-            module = module.half()
+            module = halved(torch, module)
             stack.enter_context(torch.autocast("cuda", dtype=torch.float16, cache_enabled=False))
         inputs = tuple(tensor.cuda() for tensor in cpu)
         got = module(*inputs).float().cpu()
@@ -120,6 +119,16 @@ def _trace(
         weights = sum(p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers()))
     moved = weights + sum(t.numel() * t.element_size() for t in inputs) + wanted.numel() * BYTES[network.output.dtype]
     return _roofline(network, precision, batch, captured, latency, moved, error, found)
+
+
+def halved(torch: Any, module: Any) -> Any:
+    """For autocast: weights become FP16 once, not in every call; norms stay FP32, since they take either kind."""
+    norms = torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.LayerNorm
+    module.half()
+    for part in module.modules():
+        if isinstance(part, norms):
+            part.float()
+    return module
 
 
 def _roofline(

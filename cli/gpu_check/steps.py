@@ -141,14 +141,14 @@ def run_step(step: Step, settings: Settings, known: Findings) -> Done:
     return Done(outcome=outcome, findings=found.findings())
 
 
-def run_in_child(step: Step, settings: Settings, known: Findings, *, work: str) -> Done:
+def run_in_child(step: Step, settings: Settings, known: Findings, *, work: str, module: str = MODULE) -> Done:
     """Do `step` in a process of its own; `work` is the name under which the child finds its function."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="affectrt-gpu-check-") as folder:
         asked, told = Path(folder) / "request.json", Path(folder) / "done.json"
         request = Request(step=step.name, arguments=dict(step.arguments), settings=settings, known=known)
         asked.write_text(request.model_dump_json(), encoding="utf-8")
-        command = [sys.executable, "-m", MODULE, "--child", work, str(asked), str(told)]
+        command = [sys.executable, "-m", module, "--child", work, str(asked), str(told)]
         # In a session of its own, so that what it starts ends with it.
         child = subprocess.Popen(
             command,
