@@ -52,13 +52,22 @@ class CudaGraph:
         cuda_value(cuda, cuda.cuStreamBeginCapture(self._stream, mode), "beginning a capture")
         try:
             work()
+            graph = cuda_value(cuda, cuda.cuStreamEndCapture(self._stream), "ending a capture")
         except BaseException:
-            # Ends the capture, which has failed: its status only repeats that.
-            status, graph = cuda.cuStreamEndCapture(self._stream)
-            if status == cuda.CUresult.CUDA_SUCCESS and int(graph):
-                cuda.cuGraphDestroy(graph)
+            self._abandon()
             raise
-        graph = cuda_value(cuda, cuda.cuStreamEndCapture(self._stream), "ending a capture")
         if not int(graph):
             raise EngineError("ending a capture gave no graph")
         return graph
+
+    def _abandon(self) -> None:
+        """Out of the capture, whatever it holds: a stream that still captures can neither wait nor be freed."""
+        cuda = self._cuda
+        answer = cuda.cuStreamIsCapturing(self._stream)
+        if answer[0] == cuda.CUresult.CUDA_SUCCESS and (
+            answer[1] == cuda.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE
+        ):
+            return
+        status, graph = cuda.cuStreamEndCapture(self._stream)
+        if status == cuda.CUresult.CUDA_SUCCESS and int(graph):
+            cuda.cuGraphDestroy(graph)

@@ -74,11 +74,8 @@ class TensorrtEngine:
             stack.callback(self._context.close)
             stack.callback(self._release)
             with self._context:
-                self._stream = Stream(self._pycuda, cuda)
-                self._load(plan, batches, dla_core)
+                self._open(cuda, plan, batches, dla_core)
         except BaseException as error:
-            # The locals of failed calls would keep objects alive beyond the context that they must be freed in.
-            _clear_frames(error)
             with suppress(EngineError):  # what failed first is what matters
                 stack.close()
             if isinstance(error, self._pycuda.Error):
@@ -152,12 +149,24 @@ class TensorrtEngine:
             if error is None:  # after a failure that could not be freed either, the first is what matters
                 raise
 
+    def _open(self, cuda: Any, plan: bytes, batches: Sequence[int], dla_core: int | None) -> None:
+        try:
+            self._stream = Stream(self._pycuda, cuda)
+            self._load(plan, batches, dla_core)
+        except BaseException as error:
+            # The locals of failed calls would keep TensorRT's objects alive beyond the context to free them in.
+            _clear_frames(error)
+            raise
+
     def _load(self, plan: bytes, batches: Sequence[int], dla_core: int | None) -> None:
         import tensorrt as trt
 
         log = tensorrt_log()
         mark = log.mark()
-        self._runtime = trt.Runtime(log.logger)
+        try:
+            self._runtime = trt.Runtime(log.logger)
+        except TypeError:  # how the bindings put it that TensorRT gave them none
+            raise refused("starting", mark, "affectrt doctor") from None
         if dla_core is not None:
             if not 0 <= dla_core < self._runtime.num_DLA_cores:
                 raise EngineError(
@@ -184,6 +193,8 @@ class TensorrtEngine:
         with self._context, ExitStack() as stack:
             stack.callback(self._drop_stream)
             stack.callback(self._drop_engine)
+            if self._profiles:
+                self._stream.drain()
             while self._profiles:
                 stack.callback(self._profiles.pop(next(iter(self._profiles))).close)
 

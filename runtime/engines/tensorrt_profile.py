@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from affectrt.bundle.errors import EngineError
@@ -37,6 +38,11 @@ class Stream:
 
     def wait(self) -> None:
         self.queue.synchronize()
+
+    def drain(self) -> None:
+        """Wait for what a failure left behind, so that nothing runs any more; that it failed is known already."""
+        with suppress(self.pycuda.Error):
+            self.wait()
 
     def close(self) -> None:
         self.queue = None
@@ -106,6 +112,7 @@ class Profile:
             self._stream.wait()
         except BaseException:
             self._ready = False
+            self._stream.drain()
             raise
 
     def time_runs(self, count: int, *, transfers: bool = True) -> list[float]:
@@ -160,22 +167,22 @@ class Profile:
             self._buffers.close()
 
     def _bind(self) -> None:
-        log, context = tensorrt_log(), self._context
-        mark, profile = log.mark(), self._tensors.profiles[self._batch]
-        if not context.set_optimization_profile_async(profile, self._stream.handle):
+        # No name for the context here: an exception would keep it, and it must go before the engine.
+        mark, profile = tensorrt_log().mark(), self._tensors.profiles[self._batch]
+        if not self._context.set_optimization_profile_async(profile, self._stream.handle):
             raise refused(f"choosing optimisation profile {profile}", mark)
         self._stream.wait()
         for name, spec in self._tensors.inputs.items():
-            if not context.set_input_shape(name, (self._batch, *spec.shape)):
+            if not self._context.set_input_shape(name, (self._batch, *spec.shape)):
                 raise refused(f"setting the shape of input {name!r}", mark)
-        if unknown := context.infer_shapes():
+        if unknown := self._context.infer_shapes():
             raise refused(f"finding the shapes (unknown: {', '.join(map(str, unknown))})", mark)
         for name, spec in self._tensors.outputs.items():
-            found, wanted = tuple(context.get_tensor_shape(name)), (self._batch, *spec.shape)
+            found, wanted = tuple(self._context.get_tensor_shape(name)), (self._batch, *spec.shape)
             if found != wanted:
                 raise EngineError(f"output {name!r} has shape {list(found)}", expected=f"{list(wanted)}")
         for name, address in self._buffers.addresses.items():
-            if not context.set_tensor_address(name, address):
+            if not self._context.set_tensor_address(name, address):
                 raise refused(f"setting the address of {name!r}", mark)
 
     def _enqueue(self) -> None:
