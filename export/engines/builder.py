@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -25,11 +24,12 @@ from affectrt.runtime.engines.engine_record import BuildOptions
 from affectrt.runtime.engines.nvidia import import_polygraphy, import_tensorrt
 from affectrt.runtime.engines.tensorrt_log import tensorrt_log
 
+from .device import primary_context
 from .inspector import EngineLayer, count_layers, layers_from_json
 from .onnx_graph import graph_from_bytes, input_shapes
 from .precision import asked_layers, prove_precision
 from .progress import BuildProgress, Pulse, monitor_for, watched
-from .timing_cache import has_timings, read_timings, timings_of, write_timings
+from .timing_cache import attach_timings, read_timings, timings_of, write_timings
 
 if TYPE_CHECKING:
     from affectrt.runtime.engines.gpu import Gpu
@@ -100,13 +100,13 @@ class _Build:
         measured: bytes,
     ) -> None:
         self._trt, self._name, self._shapes, self._options = trt, name, shapes, options
-        self._progress = progress
+        self._progress, self._gpu = progress, gpu
         self._polygraphy = import_polygraphy()
         self._log = tensorrt_log()
         self.measured = measured
         self.notes: list[str] = []
         self._builder = trt.Builder(self._log.logger)
-        self._check_dla(gpu)
+        self._check_dla()
         # The parser owns the weights that the network refers to.
         self._network, self._parser = self._parsed(graph)
 
@@ -142,14 +142,20 @@ class _Build:
     def layers_of(self, plan: bytes) -> list[EngineLayer]:
         """What the inspector tells of an engine that was built just now."""
         mark = self._log.mark()
-        runtime = self._trt.Runtime(self._log.logger)
-        if self._options.dla_core is not None:
-            runtime.DLA_core = self._options.dla_core
-        engine = runtime.deserialize_cuda_engine(plan)
-        if engine is None:
-            raise self._failed("cannot load what it built of", mark)
-        inspector = engine.create_engine_inspector()
-        return layers_from_json(str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)))
+        runtime = engine = inspector = None
+        with primary_context(self._gpu):
+            try:
+                runtime = self._trt.Runtime(self._log.logger)
+                if self._options.dla_core is not None:
+                    runtime.DLA_core = self._options.dla_core
+                engine = runtime.deserialize_cuda_engine(plan)
+                if engine is None:
+                    raise self._failed("cannot load what it built of", mark)
+                inspector = engine.create_engine_inspector()
+                text = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
+            finally:
+                del inspector, engine, runtime  # before their context goes, even where an error keeps this frame
+        return layers_from_json(str(text))
 
     def _config(self, builder: Any, network: Any, verbosity: Any, monitor: Any) -> Any:
         trt, options, polygraphy = self._trt, self._options, self._polygraphy
@@ -166,7 +172,6 @@ class _Build:
             memory_pool_limits={trt.MemoryPoolType.WORKSPACE: options.workspace_bytes},
             builder_optimization_level=options.optimization_level,
             max_aux_streams=options.max_aux_streams,
-            load_timing_cache=BytesIO(self.measured) if self.measured else None,
         )(builder, network)
         if monitor is not None and hasattr(config, "progress_monitor"):
             config.progress_monitor = monitor
@@ -175,8 +180,10 @@ class _Build:
             config.default_device_type = trt.DeviceType.DLA
             config.DLA_core = options.dla_core
             config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
-        if not has_timings(config):
-            self.notes.append("the timing cache was measured by another TensorRT or on another device; it began anew")
+        if not attach_timings(config, self.measured):
+            self.notes.append(
+                "the timing cache was measured by another TensorRT or on another device, or is damaged; it began anew"
+            )
         return config
 
     def _parsed(self, graph: bytes) -> tuple[Any, Any]:
@@ -207,7 +214,7 @@ class _Build:
             )
         return network, parser
 
-    def _check_dla(self, gpu: Gpu) -> None:
+    def _check_dla(self) -> None:
         core = self._options.dla_core
         if core is None:
             return
@@ -215,7 +222,7 @@ class _Build:
         if core >= cores:
             there = f"{cores} cores, numbered from 0" if cores else "none that this TensorRT can use"
             raise UsageError(
-                f"there is no DLA core {core}: this machine ({gpu.name}) has {there}",
+                f"there is no DLA core {core}: this machine ({self._gpu.name}) has {there}",
                 expected="AGX Orin or Orin NX, with JetPack 6, or JetPack 7.2.2 and TensorRT 11.4.1 or newer",
                 fix="leave --dla out",
             )

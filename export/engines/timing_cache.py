@@ -15,7 +15,7 @@ from affectrt.runtime.engines.own_files import read_own, write_own
 if TYPE_CHECKING:
     from affectrt.runtime.engines.gpu import Gpu
 
-__all__ = ["has_timings", "read_timings", "timing_cache_path", "timings_of", "write_timings"]
+__all__ = ["attach_timings", "read_timings", "timing_cache_path", "timings_of", "write_timings"]
 
 MAX_TIMING_BYTES = 1 << 30
 
@@ -38,15 +38,15 @@ def read_timings(path: Path | None) -> tuple[bytes, str | None]:
         return b"", f"the timing cache {path} is not used: it {os_reason(error)}"
 
 
-def has_timings(config: Any) -> bool:
-    """Whether a builder's configuration took the cache it was given; if not, it gets an empty one.
+def attach_timings(config: Any, content: bytes) -> bool:
+    """Give a builder's configuration what was measured; False where that was on something else, or is damaged.
 
-    Without any, TensorRT would keep nothing of what it measures.
+    The empty cache that Polygraphy attached then stays.
     """
-    if config.get_timing_cache() is not None:
+    if not content:
         return True
-    config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
-    return False
+    cache = config.create_timing_cache(content)
+    return cache is not None and bool(config.set_timing_cache(cache, ignore_mismatch=False))
 
 
 def timings_of(config: Any) -> bytes:
