@@ -17,17 +17,29 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "may_misuse: this simulated test misuses TensorRT on purpose")
 
 
+@pytest.fixture(scope="session", autouse=IN_CHILD)
+def frozen_libraries() -> None:
+    """The libraries' own objects are out of the garbage collector's way, which runs after every test."""
+    import onnx.shape_inference
+    import onnxruntime
+    import pycuda.driver
+    import tensorrt  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=IN_CHILD)
-def clean_simulation(request: pytest.FixtureRequest) -> Iterator[None]:
+def clean_simulation(request: pytest.FixtureRequest, frozen_libraries: None) -> Iterator[None]:
     """Every test starts without faults, and must leave no memory, stream, event, graph or context behind."""
     from doubles.nvidia import faults
 
-    gc.collect()
     faults.reset()
     yield
     gc.collect()
+    leaks, misuses = faults.cuda.leaks(), list(faults.tensorrt.misuses)
+    faults.reset()
     if not request.node.get_closest_marker("may_leak"):
-        leaks = faults.cuda.leaks()
         assert not leaks, f"left behind (made minus given back): {leaks}"
     if not request.node.get_closest_marker("may_misuse"):
-        assert not faults.tensorrt.misuses
+        assert not misuses
