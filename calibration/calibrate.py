@@ -15,6 +15,7 @@ from affectrt.bundle.store import Bundle, open_bundle
 from affectrt.bundle.writer import FileDraft, GraphDraft, check_place, update_bundle
 
 from .conditions import open_candidate
+from .outside import GraphCheck, check_graphs
 from .placement import Int8Target
 from .ranges import BATCH, METHODS, Method, Ranges
 from .stage import TARGETS, emit, prepare_stage
@@ -46,11 +47,14 @@ def calibrate_bundle(
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
+    check: GraphCheck | None = None,
 ) -> Bundle:
     """Add INT8 graphs of every encoder, their ranges and the plan `int8`, all or nothing.
 
     `windows` is the number of recorded inputs per stage. The fusion stays FP32: it is a hundredth of the work and
-    decides the estimate. Raises MediaError, BundleError, ParityError, UsageError.
+    decides the estimate. `check` may refuse graphs for TensorRT.
+
+    Raises MediaError, BundleError, ParityError, UsageError.
     """
     check_wishes(method, windows)
     tell = progress or (lambda _: None)
@@ -70,6 +74,7 @@ def calibrate_bundle(
         tell(f"{stage} int8 differs from fp32 by {errors}")
     if not stages:
         raise BundleError(f"no stage of {bundle.path} can become int8", expected="an encoder with convolutions")
+    check_graphs((graph for made in stages.values() for graph in made.graphs), check)
     return _write(bundle, stages, out=out, overwrite=overwrite)
 
 

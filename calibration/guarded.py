@@ -19,6 +19,7 @@ from .data import MediaFile, check_disjoint, describe_data
 from .guard import Guard
 from .informative import check_informative
 from .judging import Judge
+from .outside import GraphCheck, check_graphs
 from .placement import Int8Target
 from .progress import Progress, Silence
 from .ranges import Method
@@ -55,12 +56,13 @@ def calibrate_guarded(
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    check: GraphCheck | None = None,
 ) -> Bundle:
     """Add quantised graphs, their ranges, the facts of the calibration data and a selection for each target.
 
     Ranges come from `media`, `judge_of` makes the judge, who plays `evaluation`. All or nothing; a search that was
-    killed goes on from `record`, a folder. Raises MediaError, BundleError, ParityError, and UsageError: for sets that
-    overlap, and for media that say too little.
+    killed goes on from `record`, a folder. `check` may refuse graphs for TensorRT. Raises MediaError, BundleError,
+    ParityError, and UsageError: for sets that overlap, and for media that say too little.
     """
     tell = progress or Silence()
     check_wishes(method, windows)
@@ -103,9 +105,11 @@ def calibrate_guarded(
             progress=tell,
         )
         selected = {target: SELECTORS[target](sources, given) for target in targets}
+    graphs = [graph for chosen in selected.values() for graph in chosen.graphs]
+    check_graphs(graphs, check)
     return update_bundle(
         bundle,
-        graphs=[graph for chosen in selected.values() for graph in chosen.graphs],
+        graphs=graphs,
         attachments={
             **{
                 f"ranges_{stage}": FileDraft(f"ranges/{stage}.json", source.ranges.as_json())

@@ -113,6 +113,7 @@ def calibrate(
                 out=out,
                 overwrite=overwrite,
                 progress=progress.say,
+                check=_takes_operators,
             )
             typer.echo(f"{made.path}   {', '.join(made.precisions())}, fingerprint {made.fingerprint[:12]}")
             return
@@ -143,11 +144,20 @@ def calibrate(
             out=out,
             overwrite=overwrite,
             progress=progress,
+            check=_takes_operators,
         )
         shutil.rmtree(record, ignore_errors=True)
     print_selections(made)
     if report is not None:
         typer.echo(f"wrote {_write_report(made, judged.files[0].path, threads, report)}")
+
+
+def _takes_operators(stage: str, graph: bytes) -> None:
+    import onnx
+
+    from affectrt.export.operator_lint import check_operators
+
+    check_operators(stage, onnx.load_from_string(graph))
 
 
 def _record_folder(bundle: Path) -> Path:

@@ -19,11 +19,15 @@ BATCH = 2
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle directory, NAME.affect.", show_default=False)],
+    tensorrt: Annotated[
+        bool, typer.Option("--tensorrt", help="Also: do TensorRT's parsers take every graph that it would be given.")
+    ] = False,
 ) -> None:
     """Is a bundle intact, and does every graph run.
 
     Checks the manifest and every file's hash, then opens each graph and computes a batch of silence and black.
-    Graphs for TensorRT are hashed alone. Exit code 0 when intact, 1 with everything that is wrong otherwise.
+    Graphs for TensorRT are hashed alone, and read with --tensorrt. Exit code 0 when intact, 1 with everything that is
+    wrong otherwise.
     """
     from affectrt.bundle import AffectError, BundleError, open_bundle
 
@@ -39,14 +43,29 @@ def verify(
             problems.append(f"{graph.file} ({graph.stage} {graph.precision}): {error}")
         else:
             typer.echo(f"runs        {graph.file} ({graph.stage} {graph.precision})")
+    for graph in opened.manifest.graphs if tensorrt else ():
+        if graph.target != "cpu":
+            problems += _refused_operators(opened, graph)
     for attachment in opened.manifest.attachments.values():
         typer.echo(f"intact      {attachment.file}")
     if problems:
         raise BundleError(
-            "\n".join([f"{opened.path} is whole, but not every graph runs:", *(f"  - {p}" for p in problems)]),
+            "\n".join([f"{opened.path} is whole, but not every graph is usable:", *(f"  - {p}" for p in problems)]),
             fix="export or calibrate the bundle again",
         )
     typer.echo(f"{opened.path} is intact: fingerprint {opened.fingerprint}")
+
+
+def _refused_operators(bundle: Bundle, graph: Graph) -> list[str]:
+    """What any supported version of TensorRT would refuse of a graph."""
+    from affectrt.export.engines.onnx_graph import graph_from_bytes
+    from affectrt.export.operator_lint import operator_problems
+    from affectrt.export.operator_table import TABLES
+
+    found = operator_problems(graph_from_bytes(graph.stage, bundle.read(graph)))
+    if not found:
+        typer.echo(f"readable    {graph.file} by TensorRT {', '.join(TABLES)}")
+    return [f"{graph.file} ({graph.stage} {graph.precision}): {problem}" for problem in found]
 
 
 def _run_once(bundle: Bundle, graph: Graph) -> None:

@@ -112,6 +112,8 @@ def test_no_file_names_a_machine_or_somebodys_folder() -> None:
         pytest.skip("not a git checkout")
     folder = re.compile(r"(?<![\w.~$}/-])/(?:home|root|work|Users|tmp/w)/")
     address = re.compile(r"\b(?:10\.\d+|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d+\.\d+\b")
+    # Versions of TensorRT 10 read like addresses of a private network.
+    versions = {"10.3.0.30", "10.7.0.23", "10.13.3.9", "10.14.1.48", "10.16.1.11", "10.16.2.10"}
     guilty = []
     for name in filter(None, listed.stdout.split("\0")):
         path = ROOT / name
@@ -124,6 +126,6 @@ def test_no_file_names_a_machine_or_somebodys_folder() -> None:
         guilty += [
             f"{name}:{number}: {line.strip()}"
             for number, line in enumerate(text.splitlines(), 1)
-            if folder.search(line) or address.search(line)
+            if folder.search(line) or set(address.findall(line)) - versions
         ]
     assert guilty == []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from affectrt.runtime.engines.nvidia import Platform, install_line
-
 from ..dependencies import apt_line
 from ..finding import Finding
 from .facts import Facts, Loaded
@@ -59,6 +57,8 @@ def _package(facts: Facts, library: str, loaded: Loaded) -> Finding:
     if loaded.version is not None:
         beneath = f", libnvinfer {facts.tensorrt_library}" if library == "tensorrt" and facts.tensorrt_library else ""
         return Finding("accelerator", name, True, f"{loaded.version}{beneath}")
+    from affectrt.runtime.engines.nvidia import Platform, install_line
+
     fix = install_line(library, Platform(facts.machine, facts.l4t, facts.driver)) if facts.nvidia else None
     problem = loaded.problem or "not installed"
     return Finding("accelerator", name, False, problem.splitlines()[0], fix)

@@ -10,7 +10,7 @@ import pytest
 from doubles.residual_bundle import CROP, make_residual_bundle
 from onnx import numpy_helper
 
-from affectrt.bundle import Bundle, BundleError, MediaError, UsageError, open_bundle
+from affectrt.bundle import Bundle, BundleError, MediaError, ParityError, UsageError, open_bundle
 from affectrt.calibration import Method, calibrate_bundle, calibrate_stage
 from affectrt.calibration import stage as stages
 from affectrt.calibration.graph import GraphEditor
@@ -209,6 +209,22 @@ def test_a_calibrated_bundle_has_int8_for_both_targets_and_an_fp32_fusion(bundle
         assert attached["stage"] == stage and attached["rows"] == 16 and attached["tensors"]
     assert made.graph_for("fusion", "int8").precision == "fp32"
     assert open_bundle(bundle.path).precisions() == ("fp32",)  # --out leaves the original alone
+
+
+@pytest.mark.usefixtures("files")
+def test_graphs_for_tensorrt_that_are_refused_are_not_written(bundle: Bundle, tmp_path: Path) -> None:
+    shown: list[tuple[str, bytes]] = []
+
+    def refuse(stage: str, graph: bytes) -> None:
+        shown.append((stage, graph))
+        if stage == "audio":
+            raise ParityError("an operator that no version takes")
+
+    with pytest.raises(ParityError, match="no version takes"):
+        calibrate_bundle(bundle.path, [Path("a.mp4")], windows=4, out=tmp_path / "int8.affect", check=refuse)
+    assert [stage for stage, _ in shown] == ["video", "audio"]
+    assert all(b"QuantizeLinear" in graph for _, graph in shown)
+    assert not (tmp_path / "int8.affect").exists()
 
 
 @pytest.mark.usefixtures("files")

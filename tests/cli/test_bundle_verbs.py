@@ -154,7 +154,7 @@ def test_verify_finds_graphs_that_do_not_do_their_work(
     fusion = GraphDraft("fusion", "fp32", spoilt(content(bundle, "fusion")), OPSET)
     ran = run("verify", update_bundle(bundle, graphs=[fusion]).path)
     assert ran.code == 1
-    assert "is whole, but not every graph runs" in ran.err
+    assert "is whole, but not every graph is usable" in ran.err
     assert "graphs/fusion.fp32.onnx" in ran.err
     assert reason in ran.err
     assert "runs        graphs/audio.fp32.onnx" in ran.out
@@ -182,3 +182,19 @@ def test_build_refuses_precisions_and_backends_that_are_not_there(bundle: Bundle
     assert ran.code == 1
     assert "affectrt calibrate" in ran.err
     assert run("build", bundle.path, "--backend", "abacus").code == 2
+
+
+def test_verify_tells_what_tensorrt_would_not_read(bundle: Bundle, run: Run) -> None:
+    ran = run("verify", bundle.path, "--tensorrt")
+    assert ran.code == 0, ran.err
+    assert ran.out.count("by TensorRT 10.1, 10.16, 11.1") == len(bundle.contract.stages)
+    model = onnx.load_from_string(content(bundle, "fusion"))
+    (output,) = model.graph.node[-1].output
+    model.graph.node.append(onnx.helper.make_node("Unique", [output], ["unused"], "body/Unique_0"))
+    changed = GraphDraft("fusion", "fp32", bytes(model.SerializeToString()), OPSET, parity_max_abs=1e-6)
+    update_bundle(bundle, graphs=[changed])
+    assert run("verify", bundle.path).code == 0
+    refused = run("verify", bundle.path, "--tensorrt")
+    assert refused.code == 1
+    assert "body/Unique_0 (Unique), TensorRT 10.1, 10.16, 11.1: gives as many values" in refused.err
+    assert "instead: mask with Where" in refused.err
