@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.util
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from .copies import measure_copies
 from .engines import check_onnxruntime_cuda, check_tensorrt
 from .figures import Findings
 from .memory import check_memory
-from .parts import provide_parts
+from .parts import is_there, provide_parts
 from .peaks import measure_peaks
 from .record import GpuCheck, Outcome, is_simulated
 from .roofline import NETWORKS, trace_network
@@ -128,7 +127,7 @@ def _done(step: Step, settings: Settings, known: Findings, kind: str) -> Done:
 
 def _backends(settings: Settings) -> Iterator[tuple[str, str | None]]:
     """Backend → why it cannot be tried, or None."""
-    there = importlib.util.find_spec("tensorrt") is not None or (settings.site / "tensorrt").is_dir()
+    there = is_there("tensorrt") or (settings.site / "tensorrt").is_dir()
     yield "tensorrt", None if there else "TensorRT's Python package is not installed"
     try:
         import onnxruntime

@@ -139,7 +139,7 @@ def _check_engine(
                     told = engine.provenance["cuda_graph"]
                     if captured and told != "captured":
                         found.problems.append(f"{record.stage}: capture {told}")
-                    variant = f"{memory}, {'captured' if captured else 'not captured'}"
+                    variant = f"{memory}, {'captured' if told == 'captured' else 'not captured'}"
                     names = (bundle.manifest.name, record.stage, record.asked, record.precision, backend, variant)
                     feeds = stage_feeds(bundle, record.stage, settings.parity_rows)
                     found.add(measure_parity(names, engine, reference, feeds))

@@ -6,7 +6,7 @@ PyCUDA allocates and copies; what it lacks, CUDA graphs, comes from cuda-binding
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,12 @@ def check_memory(
 ) -> None:
     """Every way on its own, each result compared with the host's, exactly. `compiled` gives the kernel."""
     from affectrt.runtime.engines.nvidia import import_cuda_driver, import_pycuda
+    from affectrt.runtime.engines.primary_context import PrimaryContext
 
     drv, cuda = import_pycuda(), import_cuda_driver()
-    drv.init()
     device = drv.Device(0)
-    context = device.retain_primary_context()
-    context.push()
-    try:
+    context = PrimaryContext(drv, cuda, 0)
+    with closing(context), context:
         found.facts["PyCUDA sees"] = f"{device.name()}, CUDA {drv.get_driver_version()}"
         major, minor = device.compute_capability()
         launch, compiler = compiled(f"{major}.{minor}")
@@ -49,9 +48,6 @@ def check_memory(
             except Exception as error:  # one way that does not work must not hide the others
                 seen = " ".join(f"{type(error).__name__}: {error}".split())
                 found.add(Check(name=name, passed=False, seen=seen))
-    finally:
-        context.synchronize()
-        context.pop()
 
 
 class _WrongError(Exception):

@@ -21,7 +21,7 @@ from affectrt.bundle.errors import EngineError, UsageError
 from .figures import Check
 from .steps import Collector, Settings
 
-__all__ = ["PYCUDA_VARIABLE", "fetch_parts", "find_cuda", "provide_parts"]
+__all__ = ["PYCUDA_VARIABLE", "fetch_parts", "find_cuda", "is_there", "provide_parts"]
 
 PYCUDA_VARIABLE = "PYCUDA_SDIST"
 FETCH = "scripts/gpu-check.sh --fetch on a machine with network, then bring build/gpu-check here"
@@ -81,19 +81,19 @@ def find_cuda(given: Mapping[str, str] | None = None, places: Sequence[Path] | N
 
 
 def _provide_bindings(work: Path, site: Path) -> str:
-    if _there("cuda.bindings"):
+    if is_there("cuda.bindings"):
         return "here already"
-    _unpack(work, site, [name for module, name in BINDINGS_NEEDS.items() if not _there(module)])
+    _unpack(work, site, [name for module, name in BINDINGS_NEEDS.items() if not is_there(module)])
     return "unpacked from the wheels that were fetched"
 
 
 def _provide_pycuda(work: Path, site: Path) -> str:
-    if _there("pycuda"):
+    if is_there("pycuda"):
         return "here already"
     archive = _archive(work)
     cuda = find_cuda()
-    _unpack(work, site, [name for module, name in PYCUDA_NEEDS.items() if not _there(module)])
-    _unpack(work, work / "tools", [name for module, name in PYCUDA_BUILD_NEEDS.items() if not _there(module)])
+    _unpack(work, site, [name for module, name in PYCUDA_NEEDS.items() if not is_there(module)])
+    _unpack(work, work / "tools", [name for module, name in PYCUDA_BUILD_NEEDS.items() if not is_there(module)])
     with tempfile.TemporaryDirectory(prefix="affectrt-pycuda-") as folder:
         with tarfile.open(archive) as packed:
             _check_members(packed, archive)
@@ -174,10 +174,10 @@ def _run(command: Sequence[str], *, cwd: Path | None = None, environ: Mapping[st
         raise EngineError(f"{' '.join(command[:5])} … failed: {' | '.join(lines[-3:])}", fix=FETCH)
 
 
-def _there(module: str) -> bool:
+def is_there(module: str) -> bool:
     """Whether a module can be found; finding one inside a package loads that package."""
     try:
-        return importlib.util.find_spec(module) is not None
+        return module in sys.modules or importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
 

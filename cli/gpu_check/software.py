@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from .figures import Check, Library
+from .parts import is_there
 from .steps import Absent, Collector, Settings
 
 __all__ = ["find_libraries", "look_at_gstreamer", "look_at_software"]
@@ -80,9 +80,9 @@ def look_at_software(found: Collector, settings: Settings) -> None:
     for library in libraries:
         found.add(library)
     stems = {library.name.partition(".so")[0] for library in libraries}
-    if "libnvinfer" in stems and find_spec("tensorrt") is None:
+    if "libnvinfer" in stems and not is_there("tensorrt"):
         found.facts["TensorRT"] = "its library is here, its Python package is not: install the tensorrt bindings for it"
-    elif "libnvinfer" not in stems and find_spec("tensorrt") is None:
+    elif "libnvinfer" not in stems and not is_there("tensorrt"):
         found.facts["TensorRT"] = "not on this machine"
     gpu = _gpu()
     found.facts.update(gpu)

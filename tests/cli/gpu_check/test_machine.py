@@ -126,7 +126,7 @@ def test_an_archive_that_writes_beside_its_folder_is_refused(tmp_path: Path, mon
     (tmp_path / "cuda/include").mkdir(parents=True)
     (tmp_path / "cuda/include/cuda.h").touch()
     monkeypatch.setenv("CUDA_ROOT", str(tmp_path / "cuda"))
-    monkeypatch.setattr("affectrt.cli.gpu_check.parts._there", lambda module: module != "pycuda")
+    monkeypatch.setattr("affectrt.cli.gpu_check.parts.is_there", lambda module: module != "pycuda")
     monkeypatch.setattr(sys, "path", list(sys.path))
     found = Collector()
     provide_parts(found, Settings(work=str(tmp_path / "work")))
@@ -136,7 +136,7 @@ def test_an_archive_that_writes_beside_its_folder_is_refused(tmp_path: Path, mon
 
 def test_without_pycuda_and_its_archive_the_fix_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYCUDA_SDIST", raising=False)
-    monkeypatch.setattr("affectrt.cli.gpu_check.parts._there", lambda module: module != "pycuda")
+    monkeypatch.setattr("affectrt.cli.gpu_check.parts.is_there", lambda module: module != "pycuda")
     monkeypatch.setattr(sys, "path", list(sys.path))
     found = Collector()
     provide_parts(found, Settings(work=str(tmp_path)))
