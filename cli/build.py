@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from affectrt.bundle import Asked, Bundle
+    from affectrt.runtime.engines import Choice
 
 __all__ = ["build"]
 
@@ -71,7 +72,7 @@ def build(
     and warms up what `run` would use, and shows what was taken and what it costs.
     """
     from affectrt.bundle import UsageError, open_bundle
-    from affectrt.runtime.engines import BACKENDS, target_of
+    from affectrt.runtime.engines import BACKENDS, choose_backend, target_of
 
     from .build_engines import build_engines, tensorrt_is_missing
 
@@ -95,23 +96,25 @@ def build(
         opened.plan(asked, "tensorrt")  # an unknown precision is told before anything is built
         build_engines(opened, asked, batch or (1, 8), options, cache_dir, timing_cache, strict=strict, force=force)
         return
-    backend = "onnxruntime" if backend == "auto" else backend
-    opened.plan(asked, target_of(backend))
+    choice = choose_backend(opened, asked, "onnxruntime" if backend == "auto" else backend)
+    opened.plan(asked, target_of(choice.backend))
     if missing is not None:
         typer.echo(f"No TensorRT engines, ONNX Runtime instead: {' '.join(missing.found.split())}", err=True)
     for stage in opened.contract.stages:
-        _build_stage(opened, stage, asked, backend, threads, warmup)
+        _build_stage(opened, stage, asked, choice, threads, warmup)
     typer.echo("ONNX Runtime compiles at load time: nothing was cached, and the next start pays the load time again.")
 
 
-def _build_stage(bundle: Bundle, stage: str, precision: Asked, backend: str, threads: int | None, warmup: int) -> None:
+def _build_stage(
+    bundle: Bundle, stage: str, precision: Asked, choice: Choice, threads: int | None, warmup: int
+) -> None:
     import numpy as np
 
     from affectrt.runtime.engines import open_engine
 
     feeds = {t.name: np.zeros((1, *t.shape), t.dtype) for t in bundle.contract.stage_inputs(stage)}
     begun = time.perf_counter()
-    with open_engine(bundle, stage, precision, backend, threads) as engine:
+    with open_engine(bundle, stage, precision, choice, threads) as engine:
         load_s = time.perf_counter() - begun
         for _ in range(warmup):
             engine.infer(feeds)

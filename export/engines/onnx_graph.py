@@ -16,11 +16,10 @@ __all__ = ["graph_from_bytes", "input_shapes"]
 def graph_from_bytes(name: str, content: bytes) -> onnx.ModelProto:
     """Raises EngineError for what is no ONNX graph, and for one whose weights lie in other files."""
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load_model_from_string(content)
-    except DecodeError as error:
+    except Exception as error:  # protobuf's own, untyped family
         raise EngineError(
             f"the graph of {name} is no ONNX graph: {error}", expected="what affectrt export wrote"
         ) from None

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from doubles.demo_bundles import demo_bundles
 from doubles.nvidia import faults
+from doubles.nvidia.prepare import ROOT
 from doubles.residual_bundle import make_residual_bundle
 
 from affectrt.bundle import Bundle, EngineError, GraphDraft, UsageError, update_bundle
@@ -446,3 +448,16 @@ def test_the_verb_shows_a_table_of_what_was_asked_and_built(
     assert sorted(record["key"]["batches"] for record in records) == [[1], [2], [2]]
     assert main(["build", str(made.path), "--precision", "int8", "--batch", "2"]) == 0
     assert capsys.readouterr().err.count("is built already") == 3
+
+
+@pytest.mark.parametrize("system", ["rcma", "cav"])
+def test_every_graph_of_the_demo_models_is_built_in_the_precision_it_asks_for(system: str) -> None:
+    bundle = demo_bundles(ROOT / "build" / "doubles")[system]
+    stages = bundle.contract.stages
+    plans: dict[tuple[str, ...], Any] = {tuple(bundle.plan(p, "tensorrt").values()): p for p in bundle.precisions()}
+    assert len(plans) > 1
+    for precision in plans.values():
+        records = build_bundle(bundle, precision, batches=dict.fromkeys(stages, (1, 2)), strict=True, progress=Told())
+        for record in records:
+            assert record.precision == record.asked == bundle.plan(precision, "tensorrt")[record.stage]
+            assert not [note for note in record.notes if "not proved" in note]
