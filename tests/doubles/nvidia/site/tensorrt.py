@@ -7,4 +7,6 @@ from pathlib import Path
 
 from doubles.nvidia.strict import build_module
 
-sys.modules[__name__] = build_module(json.loads(Path(os.environ["SIMULATED_TENSORRT"]).read_text(encoding="utf-8")))
+module = build_module(json.loads(Path(os.environ["SIMULATED_TENSORRT"]).read_text(encoding="utf-8")))
+module.__spec__ = __spec__  # PyTorch asks every module that it knows by name where it came from
+sys.modules[__name__] = module
