@@ -3,7 +3,7 @@
 #
 #   scripts/gpu-check.sh           the check, with .venv if it is there and works, else with PYTHON
 #   scripts/gpu-check.sh --fetch   on a machine with network: what another one without it will need, into
-#                                  build/gpu-check (--fetch-python 3.12 --fetch-machine aarch64 say for which)
+#                                  build/gpu-check (--fetch-python 3.12 --fetch-machine aarch64 --fetch-cuda 13: for which)
 #   PYTHON=python3                 the interpreter; it needs numpy, pydantic, typer, rich and onnxruntime, and takes
 #                                  part with what else it has (torch, onnx, tensorrt, GStreamer's binding)
 #   PYCUDA_SDIST=pycuda-X.tar.gz   PyCUDA's source archive, where PyCUDA is not installed

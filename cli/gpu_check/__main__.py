@@ -18,7 +18,7 @@ from .check import WORK, run_check
 from .parts import fetch_parts
 from .record import check_place, save_check
 from .state import first_gpu
-from .steps import Collector, Settings, answer
+from .steps import Absent, Collector, Settings, answer
 from .table import outcome_line, print_check
 
 __all__ = ["main"]
@@ -47,6 +47,7 @@ def gpu_check(
     ] = False,
     fetch_python: Annotated[str, typer.Option(help="That machine's Python.")] = PYTHON,
     fetch_machine: Annotated[str, typer.Option(help="That machine's processor.")] = platform.machine(),
+    fetch_cuda: Annotated[int, typer.Option(help="That machine's CUDA; 12 with JetPack 6.")] = 13,
 ) -> None:
     """Everything real on a machine with an NVIDIA GPU.
 
@@ -57,14 +58,16 @@ def gpu_check(
     settings = Settings(
         work=str(work),
         bundles=tuple(str(path) for path in bundle or ()),
-        corpus=_corpus(corpus, work),
+        corpus=None if corpus is None else str(corpus),
         seconds=seconds,
         warmups=warmups,
         calls=calls,
         limit_s=limit,
     )
     if fetch:
-        _fetch(settings, fetch_python, fetch_machine, paper, console)
+        fetch_parts(work, python=fetch_python, machine=fetch_machine, cuda=fetch_cuda)
+        _fetch_bundles(settings, paper)
+        console.print(f"bring {work} to the machine with the GPU, into the same place of a checkout", markup=False)
         return
     gpu = first_gpu()
     if gpu is None:
@@ -85,20 +88,17 @@ def gpu_check(
     raise typer.Exit(0 if check.passed else 1)
 
 
-def _corpus(named: Path | None, work: Path) -> str | None:
-    made = work / "corpus"
-    return str(named) if named is not None else str(made) if (made / "corpus.json").is_file() else None
-
-
-def _fetch(settings: Settings, python: str, machine: str, paper: bool, console: Console) -> None:
-    work = Path(settings.work)
-    fetch_parts(work, python, machine)
-    console.print(f"fetched PyCUDA's archive and wheels for Python {python} on {machine}", markup=False)
+def _fetch_bundles(settings: Settings, paper: bool) -> None:
+    """The check goes without them, but without TensorRT engines too."""
     made = Collector()
-    make_bundles(made, settings)
-    if paper:
-        make_paper_bundles(made, settings)
-    console.print(f"bring {work} to the machine with the GPU, into the same place of a checkout", markup=False)
+    try:
+        make_bundles(made, settings)
+        if paper:
+            make_paper_bundles(made, settings)
+    except Absent as missing:
+        raise EngineError(
+            f"everything was fetched, but {missing}", expected="an installation of everything", fix="make setup"
+        ) from None
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -23,14 +23,15 @@ def check_accuracy(found: Collector, settings: Settings, *, bundle: str, backend
     from affectrt.training.corpus import Corpus
     from affectrt.training.judge import CorpusJudge
 
-    if settings.corpus is None:
+    corpus = Path(settings.work, "corpus") if settings.corpus is None else Path(settings.corpus)
+    if settings.corpus is None and not corpus.is_dir():
         raise Absent("a corpus to judge on: --corpus FOLDER, or scripts/gpu-check.sh --fetch")
     try:
         import gi  # noqa: F401
     except ImportError as error:
         raise Absent(f"GStreamer's Python binding, which reads the recordings: {error}") from None
     opened, cache = open_bundle(bundle), EngineCache(Path(settings.work) / "engines")
-    judge = CorpusJudge(Corpus.open(Path(settings.corpus)), "test", opened.contract)
+    judge = CorpusJudge(Corpus.open(corpus), "test", opened.contract)
     with ExitStack() as stack:
         wanted = judge.play(open_engines(opened, "fp32", stack, "onnxruntime"))
     for precision in opened.precisions():

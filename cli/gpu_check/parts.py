@@ -50,15 +50,16 @@ def provide_parts(found: Collector, settings: Settings) -> None:
             found.add(Check(name=name, passed=False, seen=" ".join(str(error).split())))
 
 
-def fetch_parts(work: Path, python: str, machine: str) -> None:
-    """Download PyCUDA's source archive and the wheels for the other machine's Python (such as 3.12) into `work`."""
+def fetch_parts(work: Path, *, python: str, machine: str, cuda: int) -> None:
+    """Download PyCUDA's source archive and wheels into `work`: for another machine's Python, such as 3.12, and CUDA."""
     wheels = work / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
     _run([*_pip("download"), "--no-deps", "--no-binary=pycuda", "--no-build-isolation", "-d", str(work), "pycuda"])
     for_python = ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
     platforms = [word for name in PLATFORMS for word in ("--platform", f"{name}_{machine}")]
     # Neither is asked for its dependencies: those of cuda-bindings would bring CUDA itself.
-    for package in (*BINDINGS_NEEDS.values(), *PYCUDA_NEEDS.values(), "setuptools", "wheel"):
+    bindings = [f"{name}=={cuda}.*" if name == "cuda-bindings" else name for name in BINDINGS_NEEDS.values()]
+    for package in (*bindings, *PYCUDA_NEEDS.values(), "setuptools", "wheel"):
         _run([*_pip("download"), "--no-deps", *for_python, *platforms, "-d", str(wheels), package])
 
 

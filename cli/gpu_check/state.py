@@ -125,16 +125,19 @@ def _jetson(tell: Tell, root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _tegrastats() -> str:
-    """One line of it; it would go on for ever."""
+    """The first line of what would go on for ever."""
     if shutil.which("tegrastats") is None:
         return ""
-    with subprocess.Popen(["tegrastats", "--interval", "200"], stdout=subprocess.PIPE, text=True) as program:
-        try:
-            line = program.stdout.readline() if program.stdout is not None else ""
-        finally:
-            program.terminate()
-    # It begins with the time of day.
-    return line[line.find("RAM") :].strip() if "RAM" in line else line.strip()
+    try:
+        subprocess.run(["tegrastats", "--interval", "200"], capture_output=True, timeout=1.5, check=False)
+    except subprocess.TimeoutExpired as ended:
+        lines = (ended.stdout or b"").decode(errors="replace").splitlines()
+        line = lines[0] if lines else ""
+        # It begins with the time of day.
+        return line[max(0, line.find("RAM")) :].strip()
+    except OSError:
+        pass
+    return ""
 
 
 def _output(command: Sequence[str]) -> str:

@@ -81,6 +81,16 @@ def test_a_jetson_tells_its_power_mode_clocks_and_heat(tmp_path: Path) -> None:
     }
 
 
+def test_one_line_is_taken_of_a_program_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3, GCID: 1")
+    program = tmp_path / "tegrastats"
+    program.write_text("#!/bin/sh\necho '11-21-2026 10:00:00 RAM 1/7620MB GR3D_FREQ 0%'\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert gpu_state(lambda command: "", tmp_path)["tegrastats"] == "RAM 1/7620MB GR3D_FREQ 0%"
+
+
 def test_a_library_is_told_once_by_name_and_kind_of_place_never_by_path(tmp_path: Path) -> None:
     for name in (
         "mine/libnvinfer.so.10",
