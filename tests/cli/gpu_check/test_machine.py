@@ -175,6 +175,7 @@ def test_a_simulated_device_is_refused_before_anything_is_measured(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("affectrt.cli.gpu_check.__main__.first_gpu", lambda: "CPU-backed fake device")
+    monkeypatch.setattr("affectrt.cli.gpu_check.__main__.run_check", lambda *_, **__: pytest.fail("it was measured"))
     assert main([]) == 2
     assert "simulated" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
