@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from affectrt.bundle.errors import AffectError, EngineError
 
@@ -77,12 +78,14 @@ def gpu_check(
             fix="on a machine with a GPU: make gpu-check; here: affectrt doctor",
         )
     check_place(out, gpu)
-    check = run_check(
-        settings,
-        gpu,
-        paper_bundles=paper,
-        tell=lambda outcome: console.print(outcome_line(outcome), markup=False, soft_wrap=True),
-    )
+    with Console(stderr=True).status("") as status:
+        check = run_check(
+            settings,
+            gpu,
+            paper_bundles=paper,
+            tell=lambda outcome: console.print(outcome_line(outcome), markup=False, soft_wrap=True),
+            begin=lambda name: status.update(escape(name)),
+        )
     print_check(check, console)
     console.print(f"\nsaved {save_check(check, out)}", markup=False)
     raise typer.Exit(0 if check.passed else 1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from affectrt.bundle.errors import UsageError
 from affectrt.cli.gpu_check import Findings, GpuCheck, read_check, save_check
+from affectrt.cli.gpu_check.__main__ import main
 from affectrt.cli.gpu_check.figures import Copy, MatrixPeak, Timed
 from affectrt.cli.gpu_check.latency import latency_of, time_calls
 from affectrt.cli.gpu_check.record import Outcome, check_place, file_name
@@ -156,3 +158,26 @@ def test_warm_ups_are_made_and_not_counted() -> None:
 def test_an_outcome_is_one_line() -> None:
     outcome = Outcome(step="copies", status="failed", reason="no memory", seconds=2.25)
     assert outcome_line(outcome).split() == ["FAILED", "2.2", "s", "copies:", "no", "memory"]
+
+
+@pytest.mark.parametrize(("status", "code"), [("passed", 0), ("failed", 1)])
+def test_the_command_keeps_what_was_found_and_its_exit_code_tells_whether_all_passed(
+    status: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = Outcome.model_validate({"step": "copies", "status": status, "seconds": 1.0})
+    check = make_check(outcomes=(outcome,))
+
+    def run(settings: Settings, gpu: str, **options: Any) -> GpuCheck:
+        assert (gpu, settings.warmups, settings.bundles) == (check.gpu, 7, ("x.affect",))
+        options["begin"]("a step [of some kind]")
+        options["tell"](outcome)
+        return check
+
+    monkeypatch.setattr("affectrt.cli.gpu_check.__main__.first_gpu", lambda: check.gpu)
+    monkeypatch.setattr("affectrt.cli.gpu_check.__main__.run_check", run)
+    out = tmp_path / "results"
+    assert main(["--bundle", "x.affect", "--warmups", "7", "--out", str(out)]) == code
+    (path,) = out.iterdir()
+    assert read_check(path) == check
+    told = capsys.readouterr().out
+    assert outcome_line(outcome) in told and path.name in told.replace("\n", "")
