@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .primary_context import PrimaryContext
 from .tensorrt_log import tensorrt_log
 from .tensorrt_profile import Profile, Stream, refused
 from .tensorrt_tensors import read_tensors
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 __all__ = ["Memory", "TensorrtEngine"]
 
@@ -50,7 +53,7 @@ class TensorrtEngine:
         dla_core: int | None = None,
         gpu: Gpu | None = None,
     ) -> None:
-        trt = import_tensorrt()
+        version = str(import_tensorrt().__version__)
         self._gpu = gpu or find_gpu()
         self._pycuda = import_pycuda()
         self._thread = get_ident()
@@ -58,14 +61,14 @@ class TensorrtEngine:
         self._mapped = memory == "mapped" or (memory == "auto" and self._gpu.integrated)
         self._facts = {
             "backend": "tensorrt",
-            "backend_version": str(trt.__version__),
+            "backend_version": version,
             "device": f"{self._gpu.name}, compute capability {self._gpu.compute_capability}",
             "driver": self._gpu.driver,
             "memory": "mapped" if self._mapped else "copied",
             **provenance,
         }
-        self._runtime: Any = None
-        self._engine: Any = None
+        self._runtime: trt.Runtime | None = None
+        self._engine: trt.ICudaEngine | None = None
         self._profiles: dict[int, Profile] = {}
         cuda = import_cuda_driver()
         stack = ExitStack()

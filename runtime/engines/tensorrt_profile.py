@@ -73,7 +73,7 @@ class Profile:
         self._ready = False
         self.capture_failure: str | None = None
         mark = tensorrt_log().mark()
-        self._context: Any = engine.create_execution_context()
+        self._context: trt.IExecutionContext | None = engine.create_execution_context()
         if self._context is None:
             raise refused(f"making an execution context for batch {batch}", mark, "affectrt build with smaller batches")
         try:
@@ -166,23 +166,29 @@ class Profile:
             self._context = None
             self._buffers.close()
 
+    @property
+    def _execution(self) -> trt.IExecutionContext:
+        if self._context is None:
+            raise EngineError("this engine is closed", expected="an open engine")
+        return self._context
+
     def _bind(self) -> None:
-        # No name for the context here: an exception would keep it, and it must go before the engine.
+        # No local name for the context: an exception would keep it, and it must go before the engine.
         mark, profile = tensorrt_log().mark(), self._tensors.profiles[self._batch]
-        if not self._context.set_optimization_profile_async(profile, self._stream.handle):
+        if not self._execution.set_optimization_profile_async(profile, self._stream.handle):
             raise refused(f"choosing optimisation profile {profile}", mark)
         self._stream.wait()
         for name, spec in self._tensors.inputs.items():
-            if not self._context.set_input_shape(name, (self._batch, *spec.shape)):
+            if not self._execution.set_input_shape(name, (self._batch, *spec.shape)):
                 raise refused(f"setting the shape of input {name!r}", mark)
-        if unknown := self._context.infer_shapes():
+        if unknown := self._execution.infer_shapes():
             raise refused(f"finding the shapes (unknown: {', '.join(map(str, unknown))})", mark)
         for name, spec in self._tensors.outputs.items():
-            found, wanted = tuple(self._context.get_tensor_shape(name)), (self._batch, *spec.shape)
+            found, wanted = tuple(self._execution.get_tensor_shape(name)), (self._batch, *spec.shape)
             if found != wanted:
                 raise EngineError(f"output {name!r} has shape {list(found)}", expected=f"{list(wanted)}")
         for name, address in self._buffers.addresses.items():
-            if not self._context.set_tensor_address(name, address):
+            if not self._execution.set_tensor_address(name, address):
                 raise refused(f"setting the address of {name!r}", mark)
 
     def _enqueue(self) -> None:
@@ -192,7 +198,7 @@ class Profile:
 
     def _compute(self) -> None:
         mark = tensorrt_log().mark()
-        if not self._context.execute_async_v3(self._stream.handle):
+        if not self._execution.execute_async_v3(self._stream.handle):
             raise refused("running an engine", mark)
 
     def _capture(self) -> None:
@@ -217,8 +223,8 @@ class Profile:
         """Engines tell profilers about their layers; that costs time in every enqueue."""
         import tensorrt as trt
 
-        if hasattr(self._context, "nvtx_verbosity"):
-            self._context.nvtx_verbosity = trt.ProfilingVerbosity.NONE
+        if hasattr(self._execution, "nvtx_verbosity"):
+            self._execution.nvtx_verbosity = trt.ProfilingVerbosity.NONE
 
 
 def refused(doing: str, mark: int, fix: str | None = None) -> EngineError:

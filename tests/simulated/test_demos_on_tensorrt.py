@@ -18,7 +18,9 @@ from doubles.static_plans import plan_from_graph, record_of
 from affectrt.bundle.errors import BundleError, EngineError
 from affectrt.bundle.manifest import Graph, Precision
 from affectrt.bundle.store import Bundle
+from affectrt.cli.build_engines import batches_of
 from affectrt.cli.main import main
+from affectrt.export.engines import build_bundle
 from affectrt.runtime.engines import EngineCache, choose_backend, open_engine, open_engines
 from affectrt.runtime.engines.base import Array
 from affectrt.runtime.engines.gpu import find_gpu
@@ -42,11 +44,11 @@ def demos() -> dict[str, Bundle]:
 
 @pytest.fixture(scope="session")
 def cache(demos: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
-    """Engines of both bundles in all their precisions, as `affectrt build` would leave them."""
+    """Engines of both bundles in all their precisions, built by the project's own builder."""
     kept = EngineCache(tmp_path_factory.mktemp("cache") / "engines")
     for bundle in demos.values():
         for precision in PRECISIONS:
-            keep_engines(bundle, precision, kept)
+            build_bundle(bundle, precision, batches=batches_of(bundle, BATCHES), cache=kept, strict=True)
     return kept
 
 
