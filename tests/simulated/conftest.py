@@ -1,6 +1,7 @@
 """These tests run in the child of `tests/test_simulated_nvidia.py` alone; elsewhere nothing here is collected."""
 
 import gc
+import importlib
 import os
 from collections.abc import Iterator
 
@@ -20,11 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=IN_CHILD)
 def frozen_libraries() -> None:
     """The libraries' own objects are out of the garbage collector's way, which runs after every test."""
-    import onnx.shape_inference
-    import onnxruntime
-    import pycuda.driver
-    import tensorrt  # noqa: F401
-
+    for name in ("onnx.shape_inference", "onnxruntime", "pycuda.driver", "tensorrt"):
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
 

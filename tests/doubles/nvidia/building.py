@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from types import ModuleType
 from typing import Any
 
@@ -202,6 +203,7 @@ class Builder(Behaviour):
         if not network.strongly_typed:
             injected.misuse("a weakly typed network was built")
         layers = engine_layers(network.model, injected.layer_types)
+        time.sleep(injected.build_seconds)
         timed = self._time(layers, config)
         if timed is None:
             self.log_error("IBuilder::buildSerializedNetwork: Error Code 10: the timing cache lacks a layer")

@@ -84,6 +84,7 @@ class TensorrtFaults:
         self.misuses: list[str] = []
         self.builds: list[dict[str, Any]] = []
         self.layer_types: dict[str, str] = {}
+        self.build_seconds = 0.0  # how long a build takes
 
     def fail(self, name: str, *, skip: int = 0, times: int = 1) -> None:
         """`Class.method` logs an error and returns False or None, as the real call does; a constructor raises."""

@@ -55,6 +55,7 @@ class Prepared:
     packages: Path  # PyCUDA, cuda-bindings, Polygraphy, pybind11-stubgen
     bindings: dict[str, Path]  # by version: the folder that holds tensorrt_bindings/
     descriptions: dict[str, Path]  # by version: a JSON file
+    stubs: dict[str, Path]  # by version: the folder that holds tensorrt/__init__.pyi and mypy.ini
 
 
 def prepare(versions: tuple[str, ...] = VERSIONS) -> Prepared:
@@ -71,11 +72,16 @@ def prepare(versions: tuple[str, ...] = VERSIONS) -> Prepared:
         placeholders = _once(home / "placeholders", _compile_placeholders, _sources("native"))
         bindings = {v: _once(home / f"bindings-{v}", _fetcher(f"tensorrt-cu12-bindings=={v}"), v) for v in versions}
         packages = _once(home / "packages", lambda to: _build_packages(to, libcuda), repr((PYCUDA, PACKAGES, HEADERS)))
-        descriptions = {
+        described = {
             v: _once(home / f"description-{v}", lambda to, v=v: _describe(to, bindings[v], placeholders), _describer())
             for v in versions
         }
-    return Prepared(libcuda, placeholders, packages, bindings, {v: d / "api.json" for v, d in descriptions.items()})
+        stubs = {
+            v: _once(home / f"stubs-{v}", lambda to, v=v: _stub(to, bindings[v], placeholders, packages), _stubber())
+            for v in versions
+        }
+    descriptions = {version: folder / "api.json" for version, folder in described.items()}
+    return Prepared(libcuda, placeholders, packages, bindings, descriptions, stubs)
 
 
 @contextmanager
@@ -87,7 +93,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 def _once(folder: Path, make: Callable[[Path], None], made_from: str) -> Path:
     """Make the folder beside its place, then rename it; the stamp inside says from what it was made."""
-    stamp = hashlib.sha256(f"{made_from}\n{folder}".encode()).hexdigest()
+    stamp = hashlib.sha256(made_from.encode()).hexdigest()
     if (folder / "stamp").exists() and (folder / "stamp").read_text() == stamp:
         return folder
     draft = folder.with_name(folder.name + ".draft")
@@ -106,6 +112,10 @@ def _sources(folder: str) -> str:
 
 def _describer() -> str:
     return "\n".join((HERE / name).read_text() for name in ("describe.py", "signatures.py"))
+
+
+def _stubber() -> str:
+    return (HERE / "stubs.py").read_text()
 
 
 # --- our own libraries ------------------------------------------------------------------------------------------------
@@ -176,12 +186,20 @@ def _made(folder: Path) -> Path:
 
 
 def _describe(to: Path, bindings: Path, placeholders: Path) -> None:
+    _with_bindings("describe", to / "api.json", placeholders, bindings)
+
+
+def _stub(to: Path, bindings: Path, placeholders: Path, packages: Path) -> None:
+    _with_bindings("stubs", to, placeholders, bindings, packages)
+
+
+def _with_bindings(module: str, argument: Path, placeholders: Path, *path: Path) -> None:
     """In a process of its own: two versions of the bindings cannot live in one."""
     search = {
         "LD_LIBRARY_PATH": str(placeholders),
-        "PYTHONPATH": os.pathsep.join((str(bindings), str(HERE.parents[1]))),
+        "PYTHONPATH": os.pathsep.join(map(str, (*path, HERE.parents[1]))),
     }
-    _run(sys.executable, "-m", "doubles.nvidia.describe", str(to / "api.json"), env={**os.environ, **search})
+    _run(sys.executable, "-m", f"doubles.nvidia.{module}", str(argument), env={**os.environ, **search})
 
 
 def _run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
