@@ -196,8 +196,6 @@ class TensorrtEngine:
         with self._context, ExitStack() as stack:
             stack.callback(self._drop_stream)
             stack.callback(self._drop_engine)
-            if self._profiles:
-                self._stream.drain()
             while self._profiles:
                 stack.callback(self._profiles.pop(next(iter(self._profiles))).close)
 

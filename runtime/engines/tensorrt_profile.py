@@ -159,7 +159,8 @@ class Profile:
         return self._graph is not None
 
     def close(self) -> None:
-        """Graph, execution context, memory, in this order; nothing may be running."""
+        """Graph, execution context, memory, in this order, when nothing runs any more."""
+        self._stream.drain()
         try:
             self._drop_graph()
         finally:

@@ -12,8 +12,8 @@ from affectrt.runtime.engines.gpu import Gpu
 __all__ = ["plan_from_graph", "record_of"]
 
 
-def plan_from_graph(graph: bytes, batches: Sequence[int] = (1, 8)) -> bytes:
-    """`graph` is an ONNX file whose only dynamic axis is the batch."""
+def plan_from_graph(graph: bytes, batches: Sequence[int | tuple[int, int, int]] = (1, 8)) -> bytes:
+    """`graph` is an ONNX file whose only dynamic axis is the batch; three sizes are a range: minimum, best, maximum."""
     import tensorrt as trt
 
     logger = trt.Logger(trt.Logger.ERROR)
@@ -27,8 +27,8 @@ def plan_from_graph(graph: bytes, batches: Sequence[int] = (1, 8)) -> bytes:
         profile = builder.create_optimization_profile()
         for index in range(network.num_inputs):
             tensor: Any = network.get_input(index)
-            shape = (batch, *tuple(tensor.shape)[1:])
-            profile.set_shape(tensor.name, shape, shape, shape)
+            sizes = batch if isinstance(batch, tuple) else (batch,) * 3
+            profile.set_shape(tensor.name, *((size, *tuple(tensor.shape)[1:]) for size in sizes))
         assert config.add_optimization_profile(profile) >= 0
     plan = builder.build_serialized_network(network, config)
     assert plan is not None

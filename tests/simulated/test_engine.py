@@ -1,83 +1,42 @@
-"""The TensorRT engine on simulated hardware: its answers, what it allocates and frees, and what it says when it fails.
+"""The TensorRT engine on simulated hardware: its answers, what it allocates, its threads, and wrong use.
 
 TensorRT is the strict fake, CUDA runs on the processor; PyCUDA and cuda-bindings are the real ones.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+from doubles.engine_checks import (
+    BATCHES,
+    STAGES,
+    assert_right,
+    expected,
+    feeds_for,
+    opened,
+    tiny_graphs,
+    tiny_plans,
+)
 from doubles.nvidia import faults
 from doubles.static_plans import plan_from_graph
-from doubles.tiny_bundle import make_tiny_bundle
 
 from affectrt.bundle.errors import EngineError
-from affectrt.bundle.store import Bundle
-from affectrt.runtime.engines.base import Array, TensorSpec
 from affectrt.runtime.engines.gpu import find_gpu
-from affectrt.runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
-from affectrt.runtime.engines.padding import parts_of
-from affectrt.runtime.engines.tensorrt_engine import Memory, TensorrtEngine
-
-BATCHES = (1, 8)
-STAGES = ("video", "audio", "fusion")
-PAST_EVERY_CALL = 200
+from affectrt.runtime.engines.tensorrt_engine import Memory
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_tiny_bundle(tmp_path_factory.mktemp("tiny") / "tiny.affect")
+def graphs() -> dict[str, bytes]:
+    return tiny_graphs()
 
 
 @pytest.fixture(scope="module")
-def graphs(tiny: Bundle) -> dict[str, bytes]:
-    return {stage: tiny.read(tiny.graph_for(stage, "fp32")) for stage in STAGES}
-
-
-@pytest.fixture(scope="module")
-def plans(graphs: dict[str, bytes]) -> dict[str, bytes]:
-    return {stage: plan_from_graph(graph, BATCHES) for stage, graph in graphs.items()}
-
-
-def opened(plan: bytes, **given: Any) -> TensorrtEngine:
-    return TensorrtEngine(plan, **{"batches": BATCHES, "provenance": {"stage": "tiny"}, **given})
-
-
-def feeds_for(inputs: Mapping[str, TensorSpec], rows: int, seed: int = 0) -> dict[str, Array]:
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.integers(0, 256, (rows, *spec.shape)).astype(spec.dtype)
-        if spec.dtype == "uint8"
-        else rng.standard_normal((rows, *spec.shape)).astype(spec.dtype)
-        for name, spec in inputs.items()
-    }
-
-
-def expected(graph: bytes, feeds: Mapping[str, Array], batches: tuple[int, ...] = BATCHES) -> dict[str, Array]:
-    """What ONNX Runtime makes of the same rows in the same batches, padding included."""
-    rows = len(next(iter(feeds.values())))
-    parts: list[Mapping[str, Array]] = []
-    with OnnxRuntimeEngine(graph, threads=1, provenance={}, integer_kernels=False) as engine:
-        for start, stop, batch in parts_of(rows, batches):
-            padded = {
-                name: np.concatenate([feed[start:stop], np.zeros((batch - stop + start, *feed.shape[1:]), feed.dtype)])
-                for name, feed in feeds.items()
-            }
-            parts.append({name: out[: stop - start] for name, out in engine.infer(padded).items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def assert_right(engine: TensorrtEngine, graph: bytes, rows: int, seed: int = 0) -> None:
-    feeds = feeds_for(engine.inputs, rows, seed)
-    found = engine.infer(feeds)
-    wanted = expected(graph, feeds)
-    assert found.keys() == wanted.keys()
-    for name, array in wanted.items():
-        np.testing.assert_array_equal(found[name], array)
+def plans() -> dict[str, bytes]:
+    return tiny_plans()
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------
@@ -291,6 +250,12 @@ def test_an_engine_of_other_batches_than_its_record_says_is_refused(
     assert str(list(batches)) in str(caught.value.expected)
 
 
+def test_an_engine_of_a_range_of_batches_is_refused(graphs: dict[str, bytes]) -> None:
+    """Its graphs could not be captured once for all."""
+    with pytest.raises(EngineError, match=r"profile 0 has batches \[1, 4, 8\]"):
+        opened(plan_from_graph(graphs["audio"], [(1, 4, 8)]), batches=(8,))
+
+
 def test_a_damaged_plan_is_refused_with_tensorrts_reason(plans: dict[str, bytes]) -> None:
     damaged = bytearray(plans["audio"])
     damaged[-1] ^= 1
@@ -301,8 +266,6 @@ def test_a_damaged_plan_is_refused_with_tensorrts_reason(plans: dict[str, bytes]
 
 
 def test_a_plan_of_another_version_is_refused_with_both_versions(plans: dict[str, bytes]) -> None:
-    import hashlib
-
     import tensorrt
 
     version = tensorrt.__version__.encode()
@@ -314,175 +277,3 @@ def test_a_plan_of_another_version_is_refused_with_both_versions(plans: dict[str
 def test_a_dla_core_that_is_not_there_is_refused(plans: dict[str, bytes]) -> None:
     with pytest.raises(EngineError, match="there is no DLA core 0"):
         opened(plans["audio"], dla_core=0)
-
-
-# -- failures of CUDA and TensorRT -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("memory", ["mapped", "copied"])
-@pytest.mark.parametrize(
-    "function",
-    ["cuDevicePrimaryCtxRetain", "cuStreamCreate", "cuMemHostAlloc", "cuMemAlloc_v2", "tensorrt_allocation"],
-)
-def test_an_allocation_that_fails_at_any_point_frees_all_before_it(
-    graphs: dict[str, bytes], plans: dict[str, bytes], function: str, memory: Memory
-) -> None:
-    """PyCUDA tries a failed allocation again after collecting garbage; the failure must last to be one."""
-    failed = 0
-    for skip in range(PAST_EVERY_CALL):
-        faults.reset()
-        faults.cuda.fail(function, code=2, skip=skip, times=-1)
-        try:
-            engine = opened(plans["fusion"], memory=memory)
-        except EngineError:
-            failed += 1
-            assert faults.cuda.leaks() == {}, f"{function} call {skip}"
-            continue
-        faults.cuda.fail(function, code=0, times=0)
-        with engine:
-            assert_right(engine, graphs["fusion"], 2)
-        break
-    else:
-        pytest.fail("opening never succeeded")
-    tensors, profiles = 3, len(BATCHES)
-    least = {"cuMemHostAlloc": tensors * profiles, "cuMemAlloc_v2": tensors * profiles * (memory == "copied")}
-    assert failed >= least.get(function, 1)
-
-
-@pytest.mark.parametrize(
-    ("method", "skip"),
-    [
-        ("Runtime.__init__", 0),
-        ("Runtime.deserialize_cuda_engine", 0),
-        *(
-            (method, skip)
-            for method in (
-                "ICudaEngine.create_execution_context",
-                "IExecutionContext.set_optimization_profile_async",
-                "IExecutionContext.set_input_shape",
-                "IExecutionContext.set_tensor_address",
-                "IExecutionContext.execute_async_v3",
-            )
-            for skip in (0, 1)
-        ),
-    ],
-)
-def test_whatever_tensorrt_refuses_while_opening_is_told_in_its_own_words(
-    plans: dict[str, bytes], method: str, skip: int
-) -> None:
-    faults.tensorrt.fail(method, skip=skip)
-    with pytest.raises(EngineError, match="TensorRT failed at") as caught:
-        opened(plans["audio"], cuda_graph=False)
-    if method != "Runtime.__init__":
-        assert "injected by a test" in caught.value.found
-    assert faults.cuda.leaks() == {}
-
-
-@pytest.mark.parametrize("memory", ["mapped", "copied"])
-def test_a_failed_enqueue_gives_no_rows_and_the_next_call_is_right_again(
-    graphs: dict[str, bytes], plans: dict[str, bytes], memory: Memory
-) -> None:
-    with opened(plans["audio"], cuda_graph=False, memory=memory) as engine:
-        assert_right(engine, graphs["audio"], 2, seed=1)
-        faults.tensorrt.fail("IExecutionContext.execute_async_v3")
-        with pytest.raises(EngineError, match="injected by a test"):
-            engine.infer(feeds_for(engine.inputs, 2, seed=2))
-        assert_right(engine, graphs["audio"], 2, seed=3)
-
-
-@pytest.mark.parametrize("function", ["cuGraphLaunch", "cuStreamSynchronize"])
-def test_a_failed_replay_gives_no_rows_and_everything_is_captured_anew(
-    graphs: dict[str, bytes], plans: dict[str, bytes], function: str
-) -> None:
-    with opened(plans["audio"]) as engine:
-        assert_right(engine, graphs["audio"], 2, seed=1)
-        captures = faults.cuda.counters()["captures"]
-        faults.cuda.fail(function, code=719)
-        with pytest.raises(EngineError, match="CUDA"):
-            engine.infer(feeds_for(engine.inputs, 2, seed=2))
-        assert_right(engine, graphs["audio"], 2, seed=3)
-        assert faults.cuda.counters()["captures"] == captures + 1
-        assert engine.provenance["cuda_graph"] == "captured"
-
-
-def test_an_engine_whose_every_call_fails_can_still_be_closed(plans: dict[str, bytes]) -> None:
-    with opened(plans["audio"]) as engine:
-        feeds = feeds_for(engine.inputs, 1)
-        faults.cuda.fail("cuGraphLaunch", code=719, times=-1)
-        faults.tensorrt.fail("IExecutionContext.execute_async_v3", times=-1)
-        for _ in range(3):
-            with pytest.raises(EngineError):
-                engine.infer(feeds)
-
-
-@pytest.mark.parametrize("function", ["cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2"])
-def test_a_failed_copy_is_an_error_too(graphs: dict[str, bytes], plans: dict[str, bytes], function: str) -> None:
-    with opened(plans["audio"], cuda_graph=False, memory="copied") as engine:
-        faults.cuda.fail(function, code=1)
-        with pytest.raises(EngineError, match="CUDA failed at running an engine"):
-            engine.infer(feeds_for(engine.inputs, 1))
-        assert_right(engine, graphs["audio"], 1)
-
-
-# -- capture ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("memory", ["mapped", "copied"])
-@pytest.mark.parametrize(
-    "function",
-    ["cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags", "cuGraphUpload", "enqueue"],
-)
-def test_where_capture_fails_the_engine_goes_on_and_says_so_once(
-    graphs: dict[str, bytes],
-    plans: dict[str, bytes],
-    caplog: pytest.LogCaptureFixture,
-    function: str,
-    memory: Memory,
-) -> None:
-    if function == "enqueue":  # the first is the real one; the second is inside the capture
-        faults.tensorrt.fail("IExecutionContext.execute_async_v3", skip=1)
-    else:
-        faults.cuda.fail(function, code=900)
-    with opened(plans["audio"], memory=memory) as engine:
-        assert engine.provenance["cuda_graph"].startswith("failed: ")
-        for rows in (1, 3, 9):
-            assert_right(engine, graphs["audio"], rows)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "without a CUDA graph" in caplog.text
-
-
-def test_a_capture_that_something_spoils_ends_and_leaves_the_stream_usable(
-    graphs: dict[str, bytes], plans: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An allocation while a capture goes on, as code that nobody warned may make it."""
-    from pycuda import driver
-
-    from affectrt.runtime.engines.device_buffers import DeviceBuffers
-
-    copy_out = DeviceBuffers.copy_out
-    calls = []
-
-    def meddle(self: DeviceBuffers, stream: Any) -> None:
-        calls.append(1)
-        if len(calls) % 2 == 0:  # the second of each profile is the captured one
-            driver.mem_alloc(64).free()
-        copy_out(self, stream)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DeviceBuffers, "copy_out", meddle)
-        engine = opened(plans["audio"], memory="copied")
-    with engine:
-        assert engine.provenance["cuda_graph"].startswith("failed: ")
-        assert_right(engine, graphs["audio"], 9)
-
-
-def test_a_change_of_shapes_or_addresses_is_captured_anew(graphs: dict[str, bytes], plans: dict[str, bytes]) -> None:
-    with opened(plans["audio"]) as engine:
-        before = faults.cuda.counters()
-        with engine._context:
-            engine._profiles[8].prepare()
-        after = faults.cuda.counters()
-        assert after["captures"] == before["captures"] + 1
-        assert after["graph_execs_destroyed"] == before["graph_execs_destroyed"] + 1
-        assert after["device_allocations"] == before["device_allocations"]
-        assert_right(engine, graphs["audio"], 8)
