@@ -1,4 +1,4 @@
-"""The TensorRT engine where calls of the simulated hardware fail: what is freed, what is told, what works afterwards."""
+"""The TensorRT engine where simulated calls fail: what is freed, what is told, what works afterwards."""
 
 from __future__ import annotations
 
