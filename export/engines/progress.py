@@ -143,23 +143,28 @@ def watched(work: Callable[[], bytes], pulse: Pulse, progress: BuildProgress) ->
     results: list[bytes] = []
     errors: list[BaseException] = []
 
+    # Not Thread.join: before Python 3.13 it takes a thread for ended once Ctrl-C has interrupted it.
+    ended = threading.Event()
+
     def run() -> None:
         try:
             results.append(work())
         except BaseException as error:
             errors.append(error)
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=run, name="tensorrt-build", daemon=True)
     try:
         thread.start()
-        while thread.is_alive():
-            thread.join(LOOK_S)
+        while not ended.wait(LOOK_S):
             progress.show(*pulse.read())
+        progress.show(*pulse.read())
     except KeyboardInterrupt:
         pulse.cancel()
         progress.say("cancelled: waiting for TensorRT to end what it is timing; nothing will be kept")
-        if thread.is_alive():
-            thread.join()
+        if thread.ident is not None:
+            ended.wait()
         raise
     if errors:
         raise errors[0]

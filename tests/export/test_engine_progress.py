@@ -96,10 +96,12 @@ def test_ctrl_c_ends_a_build_at_its_next_step_and_waits_until_it_has_ended() -> 
     ended = threading.Event()
 
     def work() -> bytes:
+        time.sleep(0.3)  # until the other thread waits
         os.kill(os.getpid(), signal.SIGINT)
         deadline = time.monotonic() + 20
         while pulse.step_complete("build", 0) and time.monotonic() < deadline:
             time.sleep(0.01)
+        time.sleep(0.5)  # what is being timed when it is told to stop
         ended.set()
         return b"too late"
 
