@@ -7,88 +7,19 @@ import threading
 
 import numpy as np
 import pytest
-import tensorrt as trt
 from cuda.bindings import driver as cu
 from doubles.nvidia import faults
 from doubles.nvidia.primary import check, primary_context
+from doubles.nvidia.rig import BYTES, FRAMES, rigged
 from doubles.nvidia.small_graph import small_graph
 
 THREAD_LOCAL = cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-FRAMES = (2, 8, 8, 3)
-BYTES = {"frames": 2 * 8 * 8 * 3, "scores": 2 * 2 * 4}
-
-
-class Listener(trt.ILogger):
-    def __init__(self) -> None:
-        super().__init__()
-        self.errors: list[str] = []
-
-    def log(self, severity: object, msg: str) -> None:
-        if severity == trt.ILogger.Severity.ERROR:
-            self.errors.append(msg)
-
-
-@pytest.fixture(scope="module")
-def plan() -> bytes:
-    logger = Listener()
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    assert trt.OnnxParser(network, logger).parse(small_graph())
-    config = builder.create_builder_config()
-    for batch in (1, 2):
-        profile = builder.create_optimization_profile()
-        profile.set_shape("frames", *[(batch, 8, 8, 3)] * 3)
-        config.add_optimization_profile(profile)
-    return bytes(builder.build_serialized_network(network, config))
-
-
-class Rig:
-    """An execution context for two frames with its stream and memory, bound or not."""
-
-    def __init__(self, plan: bytes) -> None:
-        self.logger = Listener()
-        self.context = trt.Runtime(self.logger).deserialize_cuda_engine(plan).create_execution_context()
-        self.stream = check(cu.cuStreamCreate(cu.CUstream_flags.CU_STREAM_NON_BLOCKING))
-        self.memory = {name: int(check(cu.cuMemAlloc(size))) for name, size in BYTES.items()}
-        self.host = {name: int(check(cu.cuMemHostAlloc(size, 0))) for name, size in BYTES.items()}
-
-    def prepare(self) -> None:
-        assert self.context.set_optimization_profile_async(1, int(self.stream))
-        assert self.context.set_input_shape("frames", FRAMES)
-        for name, address in self.memory.items():
-            assert self.context.set_tensor_address(name, address)
-
-    def array(self, name: str) -> np.ndarray:
-        import ctypes
-
-        memory = (ctypes.c_char * BYTES[name]).from_address(self.host[name])
-        return np.frombuffer(memory, np.uint8 if name == "frames" else np.float32).reshape(
-            FRAMES if name == "frames" else (2, 2)
-        )
-
-    def put(self) -> bool:
-        check(cu.cuMemcpyHtoDAsync(self.memory["frames"], self.host["frames"], BYTES["frames"], self.stream))
-        fine = self.context.execute_async_v3(int(self.stream))
-        check(cu.cuMemcpyDtoHAsync(self.host["scores"], self.memory["scores"], BYTES["scores"], self.stream))
-        return fine
-
-    def wait(self) -> None:
-        check(cu.cuStreamSynchronize(self.stream))
-
-    def close(self) -> None:
-        self.context = None
-        cu.cuStreamDestroy(self.stream)
-        for name in BYTES:
-            cu.cuMemFree(self.memory[name])
-            cu.cuMemFreeHost(self.host[name])
 
 
 @pytest.fixture
-def rig(plan):
-    with primary_context():
-        made = Rig(plan)
+def rig():
+    with rigged() as made:
         yield made
-        made.close()
 
 
 def expected(frames: np.ndarray) -> np.ndarray:
@@ -286,96 +217,3 @@ def test_replaying_after_the_execution_context_is_gone_is_noted(rig):
     cu.cuGraphExecDestroy(replay)
     cu.cuGraphDestroy(graph)
     assert "destroyed" in faults.tensorrt.misuses[0]
-
-
-# --- memory, events, faults -------------------------------------------------------------------------------------------
-
-
-def test_copies_outside_of_live_memory_are_refused(rig):
-    big = 1 << 20
-    assert int(cu.cuMemcpyHtoD(rig.memory["scores"], rig.host["frames"], big)[0]) == 1
-    assert int(cu.cuMemFree(rig.memory["scores"] + 1)[0]) == 1
-
-
-def test_only_memory_made_for_mapping_has_an_address_on_the_device(rig):
-    assert int(cu.cuMemHostGetDevicePointer(rig.host["scores"], 0)[0]) == 1
-    mapped = check(cu.cuMemHostAlloc(64, cu.CU_MEMHOSTALLOC_DEVICEMAP))
-    assert rig.context.set_tensor_address("scores", int(check(cu.cuMemHostGetDevicePointer(mapped, 0))))
-    check(cu.cuMemFreeHost(mapped))
-
-
-def test_events_measure_what_lies_between_them_once_it_ran(rig):
-    first, last = check(cu.cuEventCreate(0)), check(cu.cuEventCreate(0))
-    for event in (first, last):
-        check(cu.cuEventRecord(event, rig.stream))
-    assert int(cu.cuEventElapsedTime(first, last)[0]) == 600
-    check(cu.cuEventSynchronize(last))
-    assert check(cu.cuEventElapsedTime(first, last)) >= 0
-    for event in (first, last):
-        check(cu.cuEventDestroy(event))
-    assert int(cu.cuEventQuery(first)[0]) == 400
-
-
-def test_leaks_are_counted(rig):
-    before = faults.cuda.leaks()
-    address = check(cu.cuMemAlloc(16))
-    assert faults.cuda.leaks()["device_allocations"] == before["device_allocations"] + 1
-    check(cu.cuMemFree(address))
-    assert faults.cuda.leaks() == before
-
-
-def test_the_driver_fails_where_a_test_says_so(rig):
-    faults.cuda.fail("cuMemAlloc_v2", code=2, skip=1, times=1)
-    codes = []
-    for _ in range(3):
-        failure, address = cu.cuMemAlloc(16)
-        codes.append(int(failure))
-        if not codes[-1]:
-            check(cu.cuMemFree(address))
-    assert codes == [0, 2, 0]
-
-
-def test_an_engine_or_context_fails_where_its_memory_does(rig, plan):
-    runtime = trt.Runtime(rig.logger)
-    faults.cuda.fail("tensorrt_allocation", code=2, skip=1)
-    engine = runtime.deserialize_cuda_engine(plan)
-    assert engine is not None and engine.create_execution_context() is None
-    assert engine.create_execution_context() is not None
-
-
-def test_an_enqueue_fails_where_a_test_says_so(rig):
-    rig.prepare()
-    faults.tensorrt.fail("IExecutionContext.execute_async_v3")
-    assert rig.context.execute_async_v3(int(rig.stream)) is False
-    assert "injected" in rig.logger.errors[-1]
-    assert rig.put()
-    rig.wait()
-    assert ("IExecutionContext", "execute_async_v3", (int(rig.stream),), {}) in faults.tensorrt.calls
-
-
-@pytest.mark.may_misuse
-def test_an_engine_destroyed_without_a_current_context_is_noted(rig):
-    context = cu.cuCtxPopCurrent()[1]
-    rig.context = None
-    gc.collect()
-    cu.cuCtxPushCurrent(context)
-    assert "without a current CUDA context" in faults.tensorrt.misuses[0]
-
-
-def test_attributes_can_be_changed_and_come_back():
-    def integrated() -> int:
-        return check(cu.cuDeviceGetAttribute(cu.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_INTEGRATED, 0))
-
-    check(cu.cuInit(0))
-    faults.cuda.set_attribute("integrated", 1)
-    assert integrated() == 1
-    faults.reset()
-    assert integrated() == 0
-
-
-def test_what_is_not_simulated_is_refused(rig, capfd):
-    assert int(cu.cuLaunchKernel(0, 1, 1, 1, 1, 1, 1, 0, rig.stream, 0, 0)[0]) in {400, 801}
-    from doubles.nvidia.behaviour import NotSimulatedError
-
-    with pytest.raises(NotSimulatedError):
-        _ = rig.context.execute_v2([1, 2])

@@ -122,7 +122,7 @@ def _stubber() -> str:
 
 
 def _compile_libcuda(to: Path) -> None:
-    names = ("devices", "memory", "streams", "work", "refused")
+    names = ("faults", "devices", "memory", "streams", "work", "refused")
     sources = [str(HERE / "native" / f"{name}.c") for name in names]
     library = to / "libcuda.so.1"
     _run("cc", *C_FLAGS, "-Wl,-soname,libcuda.so.1", "-o", str(library), *sources, "-ldl", "-lpthread")

@@ -57,6 +57,8 @@ extern pthread_mutex_t big_lock;
 static inline void lock(void) { pthread_mutex_lock(&big_lock); }
 static inline void unlock(void) { pthread_mutex_unlock(&big_lock); }
 
+#define DRIVER_VERSION 13000
+void set_default_attributes(void);
 Result injected(const char *function); /* the error that a test asked this function to fail with, else 0 */
 Result context_error(void);            /* 0 where this thread has a live current context */
 Result unsafe_call(void);              /* 0 unless a capture forbids it; then the capture is spoiled, as by the driver */
