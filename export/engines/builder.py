@@ -32,6 +32,8 @@ from .progress import BuildProgress, Pulse, monitor_for, watched
 from .timing_cache import attach_timings, read_timings, timings_of, write_timings
 
 if TYPE_CHECKING:
+    import tensorrt
+
     from affectrt.runtime.engines.gpu import Gpu
 
 __all__ = ["Built", "build_engine"]
@@ -105,7 +107,7 @@ class _Build:
         self._log = tensorrt_log()
         self.measured = measured
         self.notes: list[str] = []
-        self._builder = trt.Builder(self._log.logger)
+        self._builder: tensorrt.Builder = trt.Builder(self._log.logger)
         self._check_dla()
         # The parser owns the weights that the network refers to.
         self._network, self._parser = self._parsed(graph)
@@ -115,9 +117,9 @@ class _Build:
         mark = self._log.mark()
         pulse = Pulse(f"{self._network.num_layers} layers")
         monitor = monitor_for(self._trt, pulse)
-        configs: list[Any] = []
+        configs: list[tensorrt.IBuilderConfig] = []
 
-        def configure(builder: Any, network: Any) -> Any:
+        def configure(builder: tensorrt.Builder, network: tensorrt.INetworkDefinition) -> tensorrt.IBuilderConfig:
             config = self._config(builder, network, verbosity, monitor)
             configs.append(config)
             return config
@@ -142,7 +144,9 @@ class _Build:
     def layers_of(self, plan: bytes) -> list[EngineLayer]:
         """What the inspector tells of an engine that was built just now."""
         mark = self._log.mark()
-        runtime = engine = inspector = None
+        runtime: tensorrt.Runtime | None = None
+        engine: tensorrt.ICudaEngine | None = None
+        inspector: tensorrt.EngineInspector | None = None
         with primary_context(self._gpu):
             try:
                 runtime = self._trt.Runtime(self._log.logger)
@@ -157,7 +161,9 @@ class _Build:
                 del inspector, engine, runtime  # before their context goes, even where an error keeps this frame
         return layers_from_json(str(text))
 
-    def _config(self, builder: Any, network: Any, verbosity: Any, monitor: Any) -> Any:
+    def _config(
+        self, builder: tensorrt.Builder, network: tensorrt.INetworkDefinition, verbosity: Any, monitor: Any
+    ) -> tensorrt.IBuilderConfig:
         trt, options, polygraphy = self._trt, self._options, self._polygraphy
         profiles = []
         for shapes in self._shapes:
@@ -165,7 +171,7 @@ class _Build:
             for tensor, shape in shapes.items():
                 profile.add(tensor, min=shape, opt=shape, max=shape)
             profiles.append(profile)
-        config = polygraphy.CreateConfig(
+        config: tensorrt.IBuilderConfig = polygraphy.CreateConfig(
             profiles=profiles,
             tf32=options.tf32,
             profiling_verbosity=verbosity,
@@ -186,7 +192,7 @@ class _Build:
             )
         return config
 
-    def _parsed(self, graph: bytes) -> tuple[Any, Any]:
+    def _parsed(self, graph: bytes) -> tuple[tensorrt.INetworkDefinition, tensorrt.OnnxParser]:
         trt = self._trt
         flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         if flag is None and hasattr(trt.BuilderFlag, "FP16"):
@@ -201,7 +207,7 @@ class _Build:
         if network is None:
             raise self._failed("cannot begin a network for", mark)
         trt.init_libnvinfer_plugins(self._log.logger, "")
-        parser = trt.OnnxParser(network, self._log.logger)
+        parser: tensorrt.OnnxParser = trt.OnnxParser(network, self._log.logger)
         if not parser.parse(graph) or parser.num_errors:
             problems = [_told(parser.get_error(index)) for index in range(parser.num_errors)]
             raise EngineError(
