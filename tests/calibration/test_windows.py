@@ -43,7 +43,7 @@ def rows_of_a_run(bundle: Bundle, media: Path, monkeypatch: pytest.MonkeyPatch) 
             asked.get(self._stage, []).extend(next(iter(feeds.values())))
             return self._engine.infer(feeds)
 
-    def open_listening(opened: Bundle, precision: str, stack: ExitStack, *rest: object) -> dict[str, Engine]:
+    def open_listening(opened: Bundle, precision: str, stack: ExitStack, *_: object, **__: object) -> dict[str, Engine]:
         engines = open_engines(opened, "fp32", stack)
         return {stage: Listening(stage, engine) for stage, engine in engines.items()}  # type: ignore[misc]
 
