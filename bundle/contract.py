@@ -15,6 +15,7 @@ __all__ = [
     "AudioModality",
     "Contract",
     "DType",
+    "FaceView",
     "Fusion",
     "FusionStage",
     "Modality",
@@ -53,8 +54,29 @@ class TensorInfo(Record):
         return math.prod(self.shape) * _BYTES[self.dtype]
 
 
+class FaceView(Record):
+    """Which part of a frame the weights saw as the face.
+
+    `finder` "whole_frame": the largest centred square, nothing is detected. "yunet": OpenCV's YuNet; `edition` is the
+    SHA-256 of the detector's file, None where it does not matter. `alignment` "box" takes the square about the face's
+    box, "five_point" turns eyes, nose and mouth corners onto fixed places (`SPEC.md`, section 4). `margin` widens what
+    is seen on each of the four sides, in sides of the square.
+    """
+
+    finder: Literal["whole_frame", "yunet"] = "whole_frame"
+    edition: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    alignment: Literal["box", "five_point"] = "box"
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> FaceView:
+        if self.finder == "whole_frame" and (self.edition or self.alignment != "box" or self.margin):
+            raise ValueError("a whole frame has no detector's edition, no five points and no margin")
+        return self
+
+
 class VideoModality(Record):
-    """How a video span is made: face box → `resize_px` square → centre `crop_px` square, uint8 RGB.
+    """How a video span is made: the face as `face` says → `resize_px` square → centre `crop_px` square, uint8 RGB.
 
     The span of step k is the `span_frames` newest step frames up to k, oldest first; its input shape is
     (crop, crop, 3) for one frame and (frames, crop, crop, 3) for more.
@@ -67,6 +89,7 @@ class VideoModality(Record):
     resize_px: Annotated[int, Field(ge=8, le=4096)]
     crop_px: Annotated[int, Field(ge=8, le=4096)]
     colour: Literal["rgb"] = "rgb"
+    face: FaceView = FaceView()
     max_hold_s: Annotated[float, Field(ge=0, le=10)] = 0.2
 
     @model_validator(mode="after")

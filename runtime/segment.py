@@ -148,7 +148,8 @@ class Segment:
             return
         held = self._windows.holds(seen.step)
         if held or video.span_frames > 1:
-            span = track.spans.push(crop_face(seen.placed.frame, face, video.resize_px, video.crop_px))
+            crop = crop_face(seen.placed.frame, face, video.resize_px, video.crop_px, video.face)
+            span = track.spans.push(crop)
         if not held:
             line.put(seen.step, None)
             return
