@@ -10,7 +10,7 @@ from .engines.base import Array
 from .estimate import Estimate
 from .faces import FaceFinder
 from .session import Request, Session
-from .sources import AudioChunk, Event, Source, VideoChunk
+from .sources import AudioChunk, Event, Gap, Source, VideoChunk
 
 __all__ = ["Infer", "feed", "replay"]
 
@@ -29,6 +29,8 @@ def feed(session: Session, event: Event, finder: FaceFinder | None = None) -> No
         session.push_video(event.frames, event.pts_s, faces)
     elif isinstance(event, AudioChunk):
         session.push_audio(event.samples, event.pts_s)
+    elif isinstance(event, Gap):
+        session.mark_gap(event.reason)
     else:
         session.end(event.modality)
 

@@ -1,6 +1,6 @@
 """Sources: where audio and video come from, as chunks on media time."""
 
-from .base import AudioChunk, Event, Note, Outcome, Source, StreamEnd, VideoChunk, VideoWish
+from .base import AudioChunk, Event, Gap, LiveSource, Note, Outcome, Source, StreamEnd, VideoChunk, VideoWish
 from .file import FileSource
 from .memory import MemorySource
 from .opening import open_source
@@ -9,6 +9,8 @@ __all__ = [
     "AudioChunk",
     "Event",
     "FileSource",
+    "Gap",
+    "LiveSource",
     "MemorySource",
     "Note",
     "Outcome",

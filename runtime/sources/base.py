@@ -15,11 +15,14 @@ from ..faces import Frame
 __all__ = [
     "AudioChunk",
     "Event",
+    "Gap",
+    "LiveSource",
     "Note",
     "NoteKind",
     "Outcome",
     "Source",
     "StreamEnd",
+    "StreamName",
     "VideoChunk",
     "VideoWish",
 ]
@@ -50,7 +53,14 @@ class StreamEnd:
     modality: StreamName
 
 
-Event = VideoChunk | AudioChunk | StreamEnd
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Media was lost, for this reason. What follows goes on at later times of the same clock, as a new segment."""
+
+    reason: str
+
+
+Event = VideoChunk | AudioChunk | StreamEnd | Gap
 
 NoteKind = Literal["truncated", "damaged", "missing_decoder", "no_video", "no_audio", "stopped", "warning"]
 
@@ -87,9 +97,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class VideoWish:
-    """How frames shall look: the longer side is scaled down to `max_side_px`, never up; pixels are square."""
+    """How frames shall look: the longer side is scaled down to `max_side_px`, never up; pixels are square.
+
+    Of a live source, frames above `max_rate_hz` are left out before they are converted; None takes all.
+    """
 
     max_side_px: int = 640
+    max_rate_hz: int | None = None
 
 
 class Source(Protocol):
@@ -126,3 +140,31 @@ class Source(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class LiveSource(Source, Protocol):
+    """A source that does not wait for its reader: what is not read in time is dropped, oldest first, and counted."""
+
+    @property
+    def epoch_s(self) -> float:
+        """`time.monotonic()` at media time 0: a chunk's age is `time.monotonic() - epoch_s - pts_s`."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will come any more, and everything that came has been read."""
+        ...
+
+    def next_event(self, timeout_s: float) -> Event | None:
+        """The next event, or None when there is none within `timeout_s`. Raises MediaError when the source is lost."""
+        ...
+
+    def counters(self) -> Mapping[str, int | float]:
+        """Since entering: frames_in, frames_dropped, audio_chunks_in, audio_chunks_dropped, not_advancing, gaps,
+        reconnects; now: queue_video, queue_audio (entries waiting), skew_ms, drift_ppm (0 until measured).
+
+        `not_advancing` counts frames and chunks whose time did not advance or leapt ahead. `skew_ms` is how much
+        later sound arrives than the picture of the same media time. `drift_ppm` is how much faster the samples come
+        than their timestamps advance.
+        """
+        ...
