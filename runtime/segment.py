@@ -6,7 +6,7 @@ track, and which fusion runs and estimates are due. A gap ends a segment and its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -16,20 +16,25 @@ from affectrt.bundle.errors import EngineError
 from .alignment import AudioSpanner, FrameSelector, PlacedFrame, Samples, StepFrame
 from .crops import CropSpans
 from .engines.base import Array
-from .estimate import Estimate, Quality
+from .estimate import Estimate
 from .faces import crop_face
+from .fusion_runs import Asked, Done, FusionRuns
 from .timeline import Features, FeatureTimeline
-from .track import Pending, Shown, Track
+from .track import VOICE, Shown, Track
 from .windows import FusionWindows
 
-__all__ = ["Asked", "Segment"]
+__all__ = ["TRACK_PATIENCE_S", "Segment"]
 
-# How a segment asks for a computation: stage, track, step, feeds, and what to do with the result.
-Asked = Callable[[str, int, int, Mapping[str, Array], Callable[[Array], None]], None]
+# How long a face that was found may be out of sight before its track ends; of media, whatever the contract.
+TRACK_PATIENCE_S = 2.0
 
 
 class Segment:
-    """State of one stretch; `ask` is called for every computation it needs."""
+    """State of one stretch; `ask` is called for every computation it needs.
+
+    With `found_faces` faces come from a detector, and tracks end when they are no longer seen; without, each face that
+    is shown stays for the whole segment.
+    """
 
     def __init__(
         self,
@@ -40,20 +45,22 @@ class Segment:
         first_step: int,
         source: str | None,
         ask: Asked,
+        found_faces: bool = False,
     ) -> None:
         self._contract = contract
         self._windows = FusionWindows(contract.fusion, hop, first_step)
         self._first_step = first_step
-        self._source = source
         self._ask = ask
-        self._limits = {output.name: (output.low, output.high) for output in contract.outputs}
+        self._runs = FusionRuns(contract, self._windows, source, ask)
+        self._found_faces = found_faces
+        self._patience_steps = max(1, round(TRACK_PATIENCE_S * contract.step_hz))
         self._open = set(used)
         self._total: int | None = None
         self._frames: FrameSelector | None = None
         self._audio: AudioSpanner | None = None
         self._audio_line: FeatureTimeline | None = None
         self._tracks: dict[int, Track] = {}
-        self._estimates_made: list[Estimate] = []
+        self._ending: list[Track] = []
         if contract.video is not None and "video" in used:
             self._frames = FrameSelector(contract.step_hz, contract.video.max_hold_s, first_step)
         else:
@@ -86,14 +93,26 @@ class Segment:
 
     def take(self) -> list[Estimate]:
         """Estimates made since the last call, in order of time within each track."""
-        estimates, self._estimates_made = self._estimates_made, []
-        return estimates
+        return self._runs.take()
+
+    @property
+    def total_steps(self) -> int | None:
+        """The step before which the segment ends, counted from the start of the stream; None while it goes on."""
+        return self._total
+
+    @property
+    def skipped_steps(self) -> int:
+        return self._runs.skipped_steps
 
     @property
     def finished(self) -> bool:
-        """Whether the segment has ended and every estimate of it has been made."""
-        return self._total is not None and all(
-            not track.queue and self._complete_until(track) >= self._total for track in self._tracks.values()
+        """Whether the segment has ended and every estimate of it has been made or skipped."""
+        total = self._total
+        return (
+            total is not None
+            and not self._ending
+            and self._runs.idle
+            and all(self._complete_until(track) >= total for track in self._tracks.values())
         )
 
     # -- step by step ------------------------------------------------------------------------------------------
@@ -110,9 +129,8 @@ class Segment:
                 self._see(self._frames.fill(limit))
             if self._audio is not None and "audio" not in self._open:
                 self._hear(self._audio.fill(limit))
-        for track in self._tracks.values():
-            self._fuse(track)
-        if not self._tracks and self._frames is not None and self._audio_line is not None:
+        self._fuse_all()
+        if not (self._tracks or self._ending) and self._frames is not None and self._audio_line is not None:
             self._audio_line.forget_before(self._frames.next_step)
 
     def _hear(self, spans: Iterable[tuple[int, Samples | None]]) -> None:
@@ -126,12 +144,20 @@ class Segment:
 
     def _see(self, steps: Iterable[StepFrame]) -> None:
         for seen in steps:
-            faces = seen.placed.faces if seen.placed is not None else ()
-            for face in faces:
-                if face.track not in self._tracks:
-                    self._start_track(face.track, seen.step)
-            for track in self._tracks.values():
+            shown = [face.track for face in seen.placed.faces] if seen.placed is not None else []
+            if shown and VOICE in self._tracks:
+                self._end_track(self._tracks[VOICE], seen.step)
+            for number in shown:
+                if number not in self._tracks:
+                    self._start_track(number, seen.step)
+            if self._found_faces and self._audio is not None and not self._tracks:
+                self._start_track(VOICE, seen.step)
+            for track in tuple(self._tracks.values()):
                 self._look(track, seen)
+                if track.number in shown:
+                    track.last_seen = seen.step
+                elif self._is_lost(track, seen.step):
+                    self._end_track(track, seen.step + 1)
 
     def _look(self, track: Track, seen: StepFrame) -> None:
         """Ask for the features of one track at one step, unless a held frame has them already."""
@@ -165,8 +191,8 @@ class Segment:
             line.put(seen.step, shown.features)
         return True
 
-    def _storing(self, line: FeatureTimeline, shown: Shown) -> Callable[[Array], None]:
-        def store(result: Array) -> None:
+    def _storing(self, line: FeatureTimeline, shown: Shown) -> Done:
+        def store(result: Array | None) -> None:
             features: Features = np.asarray(result, np.float32)
             if not np.isfinite(features).all():
                 raise EngineError(
@@ -177,12 +203,11 @@ class Segment:
             shown.features = features
             for step in shown.steps:
                 line.put(step, features)
-            for track in self._tracks.values():
-                self._fuse(track)
+            self._fuse_all()
 
         return store
 
-    # -- fusion and estimates ----------------------------------------------------------------------------------
+    # -- tracks ------------------------------------------------------------------------------------------------
 
     def _start_track(self, number: int, step: int) -> None:
         video = self._contract.video if self._frames is not None else None
@@ -193,7 +218,18 @@ class Segment:
             video=self._timeline(video.feature_dim, step) if video is not None else None,
             emitted_until=step,
             spans=CropSpans(video.span_frames if video is not None else 1),
+            queue=self._runs.queue(number),
+            last_seen=step,
         )
+
+    def _is_lost(self, track: Track, step: int) -> bool:
+        unseen = step - track.last_seen
+        return self._found_faces and track.number != VOICE and unseen >= self._patience_steps
+
+    def _end_track(self, track: Track, until: int) -> None:
+        """The track ends before step `until`: what it has not been estimated of is still to come, then it is gone."""
+        track.until = until
+        self._ending.append(self._tracks.pop(track.number))
 
     def _timeline(self, dim: int, first_step: int) -> FeatureTimeline:
         return FeatureTimeline(dim, first_step, self._windows.keep_steps)
@@ -202,80 +238,29 @@ class Segment:
         lines = [line for line in (track.video, self._audio_line) if line is not None]
         return min(line.decided_until for line in lines)
 
+    def _fuse_all(self) -> None:
+        for track in (*self._ending, *self._tracks.values()):
+            self._fuse(track)
+        if self._ending:
+            self._ending = [t for t in self._ending if t.until is not None and self._complete_until(t) < t.until]
+
     def _fuse(self, track: Track) -> None:
         """Ask for every fusion run whose steps are all decided."""
         complete = self._complete_until(track)
-        while track.next_fusion < complete and (self._total is None or track.next_fusion < self._total):
-            self._ask_fusion(track, track.next_fusion)
+        until = self._total if track.until is None else track.until
+        while track.next_fusion < complete and (until is None or track.next_fusion < until):
+            self._run(track, track.next_fusion)
             track.next_fusion = self._windows.run_from(track.next_fusion + 1)
         per_step = self._contract.fusion.output == "per_step"
-        if per_step and self._total is not None and track.emitted_until < self._total <= complete:
-            self._ask_fusion(track, self._total - 1)
+        if per_step and until is not None and track.emitted_until < until <= complete:
+            self._run(track, until - 1)
 
-    def _ask_fusion(self, track: Track, last: int) -> None:
-        held = self._windows.steps(last, track.first_step)
-        feeds: dict[str, Array] = {}
-        for name, modality in self._contract.modalities.items():
-            line = {"video": track.video, "audio": self._audio_line}.get(name)
-            if line is None:
-                feeds[name] = np.zeros((self._contract.fusion.window_steps, modality.feature_dim), np.float32)
-            else:
-                feeds[name] = self._windows.features(line, held)
-        steps, rows = self._windows.estimated(held, track.emitted_until)
-        track.emitted_until = last + 1
-        pending = Pending(track, steps, rows, self._describe(track, steps))
-        track.queue.append(pending)
-        for stage in self._contract.fusion.stages:
-            self._ask(stage.stage, track.number, last, feeds, self._gathering(pending, stage.stage))
+    def _run(self, track: Track, last: int) -> None:
+        self._runs.ask(track, last, self._audio_line)
         if track.video is not None:
             track.video.forget_before(self._windows.oldest_needed(track.emitted_until))
         if self._audio_line is not None:
-            slowest = min(other.emitted_until for other in self._tracks.values())
+            slowest = min(other.emitted_until for other in (*self._ending, *self._tracks.values()))
             self._audio_line.forget_before(self._windows.oldest_needed(slowest))
         for step in [s for s in track.faces if s <= last]:
             del track.faces[step]
-
-    def _describe(self, track: Track, steps: range) -> list[tuple[tuple[str, ...], Quality]]:
-        described = []
-        for step in steps:
-            seen = track.video is not None and step in track.faces
-            heard = self._audio_line.present(step) if self._audio_line is not None else None
-            names = tuple(name for name, real in (("video", seen), ("audio", heard)) if real)
-            px, score = track.faces.get(step, (None, None))
-            described.append((names, Quality(face_px=px, face_score=score, audio=heard)))
-        return described
-
-    def _gathering(self, pending: Pending, stage: str) -> Callable[[Array], None]:
-        def gather(result: Array) -> None:
-            pending.results[stage] = result
-            queue, stages = pending.track.queue, len(self._contract.fusion.stages)
-            # Results may come in any order; estimates leave in the order of time.
-            while queue and len(queue[0].results) == stages:
-                self._estimates_made.extend(self._estimates(queue.popleft()))
-
-        return gather
-
-    def _estimates(self, pending: Pending) -> Iterable[Estimate]:
-        columns: dict[str, Array] = {}
-        for stage in self._contract.fusion.stages:
-            values = np.atleast_2d(pending.results[stage.stage])
-            for column, name in enumerate(stage.outputs):
-                columns[name] = np.clip(values[:, column], *self._limits[name])
-        for step, row, (modalities, quality) in zip(pending.steps, pending.rows, pending.described, strict=True):
-            values_at = {name: float(column[row]) for name, column in columns.items()}
-            if not all(np.isfinite(v) for v in values_at.values()):
-                raise EngineError(
-                    f"the fusion gave an estimate that is not a number at step {step}",
-                    expected="finite estimates",
-                    fix="affectrt verify the bundle, or run it with --precision fp32",
-                )
-            yield Estimate(
-                t_s=step / self._contract.step_hz,
-                valence=values_at.get("valence"),
-                arousal=values_at.get("arousal"),
-                track=pending.track.number,
-                modalities=modalities,
-                quality=quality,
-                warming_up=step - pending.track.first_step < self._contract.fusion.warm_up_steps,
-                source=self._source,
-            )

@@ -12,7 +12,7 @@ live sources, tests and benchmarks:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +25,15 @@ from .alignment import PlacedFrame, Samples
 from .engines.base import Array
 from .estimate import Estimate
 from .faces import Face, Frame, whole_frame
+from .fusion_runs import Done
 from .segment import Segment
 
 __all__ = ["Request", "Session"]
 
 # Timestamps that leap further than this are a gap, not a pause: filling it step by step would cost without telling.
 _MAX_LEAP_S = 60.0
+# A stream that runs for weeks may lose its media often: of so many gaps the reasons are kept.
+_GAPS_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +57,11 @@ class Session:
     `modalities` are those that the source has. A modality of the model that the source lacks is missing at every
     step; one that the model lacks is ignored. MediaError when the two have nothing in common, UsageError when
     `hop_steps` is so large that no estimate would speak of some steps.
+
+    `found_faces`: faces come from a detector, so a track ends when its face has not been seen for 2 s, and while no
+    track of a face lives the voice alone is track -1. Without it the frame itself is the face, for as long as it runs.
+
+    `gaps` has the reasons of the last 100 gaps, `gap_count` the number of all.
     """
 
     def __init__(
@@ -63,6 +71,7 @@ class Session:
         modalities: Collection[str] = ("video", "audio"),
         hop_steps: int | None = None,
         source: str | None = None,
+        found_faces: bool = False,
     ) -> None:
         hop = contract.fusion.default_hop_steps if hop_steps is None else hop_steps
         longest = max(contract.fusion.span_steps, contract.described_steps)
@@ -82,12 +91,17 @@ class Session:
                 expected="a source with at least one of the model's modalities",
             )
         self._ended: set[str] = set()
-        self._waiting: dict[Request, Callable[[Array], None]] = {}
+        self._found_faces = found_faces
+        self._fusion_stages = frozenset(stage.stage for stage in contract.fusion.stages)
+        self._waiting: dict[Request, Done] = {}
         self._estimates: list[Estimate] = []
-        self._segment: Segment | None = self._new_segment(0)
         self._ending: list[Segment] = []
+        self._over_steps = 0
+        self._skipped_before = 0
         self._latest_s = 0.0
         self.gaps: list[str] = []
+        self.gap_count = 0
+        self._segment: Segment | None = self._new_segment(0)
 
     # -- media in ----------------------------------------------------------------------------------------------
 
@@ -124,11 +138,16 @@ class Session:
             self.end(modality)
 
     def mark_gap(self, reason: str) -> None:
-        """Media was lost. The present segment ends as a stream would; the next media starts a new one, warming up."""
-        self.gaps.append(reason)
+        """Media was lost. The present segment ends as a stream would; the next media starts a new one, warming up.
+
+        Kept: the media clock, and which modalities have ended. Gone: windows, tracks, held frames and hops.
+        """
+        self.gaps = [*self.gaps, reason][-_GAPS_KEPT:]
+        self.gap_count += 1
         if self._segment is not None:
             for modality in self._used:
                 self._segment.end(modality)
+            self._over_steps = max(self._over_steps, self._segment.total_steps or 0)
             self._ending.append(self._segment)
             self._segment = None
         self._collect()
@@ -145,6 +164,29 @@ class Session:
             self._waiting.pop(request)(result)
         self._collect()
 
+    def skip(self, requests: Sequence[Request]) -> None:
+        """Give up these runs of the fusion, with all its stages: their steps are never estimated.
+
+        The others keep their order. For who has fallen behind and wants the present instead. KeyError for a request
+        that is not pending, ValueError for one of an encoder, whose features later windows need.
+        """
+        for request in requests:
+            if request.stage not in self._fusion_stages:
+                raise ValueError(f"a request of {request.stage} cannot be skipped, only runs of the fusion")
+            if request not in self._waiting:
+                raise KeyError(request)
+        runs = {(request.track, request.step) for request in requests}
+        for request in tuple(self._waiting):
+            if request.stage in self._fusion_stages and (request.track, request.step) in runs:
+                self._waiting.pop(request)(None)
+        self._collect()
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps that would have been estimated, had their runs not been skipped."""
+        present = [self._segment] if self._segment is not None else []
+        return self._skipped_before + sum(segment.skipped_steps for segment in (*self._ending, *present))
+
     def poll(self) -> list[Estimate]:
         """Estimates since the last call, in order of time within each track."""
         estimates, self._estimates = self._estimates, []
@@ -159,7 +201,8 @@ class Session:
         if self._segment is not None and not over and pts_s - self._latest_s > _MAX_LEAP_S:
             self.mark_gap(f"timestamps leap from {self._latest_s:.3f} s to {pts_s:.3f} s")
         if self._segment is None:
-            self._segment = self._new_segment(max(0, math.floor(pts_s * self.contract.step_hz + 0.5)))
+            nearest = math.floor(pts_s * self.contract.step_hz + 0.5)
+            self._segment = self._new_segment(max(self._over_steps, nearest))
         self._latest_s = max(self._latest_s, pts_s)
         return self._segment
 
@@ -171,11 +214,10 @@ class Session:
             first_step=first_step,
             source=self.source,
             ask=self._ask,
+            found_faces=self._found_faces,
         )
 
-    def _ask(
-        self, stage: str, track: int, step: int, feeds: Mapping[str, Array], done: Callable[[Array], None]
-    ) -> None:
+    def _ask(self, stage: str, track: int, step: int, feeds: Mapping[str, Array], done: Done) -> None:
         self._waiting[Request(stage, track, step, feeds)] = done
 
     def _collect(self) -> None:
@@ -184,7 +226,7 @@ class Session:
             self._estimates.extend(self._ending[0].take())
             if not self._ending[0].finished:
                 return
-            self._ending.pop(0)
+            self._skipped_before += self._ending.pop(0).skipped_steps
         if self._segment is not None:
             self._estimates.extend(self._segment.take())
 

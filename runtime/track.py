@@ -1,4 +1,4 @@
-"""What a segment remembers of one face over time."""
+"""What a segment remembers of one face, or of the voice alone, over time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from .engines.base import Array
 from .estimate import Quality
 from .timeline import Features, FeatureTimeline
 
-__all__ = ["Pending", "Shown", "Track"]
+__all__ = ["VOICE", "Pending", "Shown", "Track"]
+
+VOICE = -1
+"""The track of the voice alone, while no face that was found is in view."""
 
 
 @dataclass
@@ -26,7 +29,10 @@ class Shown:
 
 @dataclass
 class Track:
-    """One face over time: its features, what its detector said, and how far its estimates have come."""
+    """One life of one track: its features, what its detector said, and how far its estimates have come.
+
+    `until` is the step before which it ends, None while it lives. `queue` is shared with the number's earlier lives.
+    """
 
     number: int
     first_step: int
@@ -34,17 +40,21 @@ class Track:
     video: FeatureTimeline | None
     emitted_until: int
     spans: CropSpans
+    queue: deque[Pending]
+    last_seen: int
+    until: int | None = None
     faces: dict[int, tuple[float, float | None]] = field(default_factory=dict)
     shown: Shown | None = None
-    queue: deque[Pending] = field(default_factory=deque)
 
 
 @dataclass
 class Pending:
-    """Estimates that wait for the results of all fusion stages of one run."""
+    """Estimates that wait for the results of all fusion stages of one run, or were skipped."""
 
-    track: Track
-    steps: range
+    number: int
+    first_step: int
+    steps: Sequence[int]
     rows: Sequence[int]
     described: list[tuple[tuple[str, ...], Quality]]
     results: dict[str, Array] = field(default_factory=dict)
+    skipped: bool = False

@@ -1,0 +1,133 @@
+"""The runs of the fusion in one segment: asked for with the windows they see, answered with estimates."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from affectrt.bundle.contract import Contract
+from affectrt.bundle.errors import EngineError
+
+from .engines.base import Array
+from .estimate import Estimate, Quality
+from .timeline import FeatureTimeline
+from .track import VOICE, Pending, Track
+from .windows import FusionWindows
+
+__all__ = ["Asked", "Done", "FusionRuns"]
+
+Done = Callable[["Array | None"], None]
+"""What to do with a result; None: the request was skipped."""
+
+Asked = Callable[[str, int, int, Mapping[str, Array], Done], None]
+"""How a segment asks for a computation: stage, track, step, feeds, and what to do with the result."""
+
+
+class FusionRuns:
+    """Asks for runs over the timelines of tracks and keeps the estimates of each track number in order of time."""
+
+    def __init__(self, contract: Contract, windows: FusionWindows, source: str | None, ask: Asked) -> None:
+        self._contract = contract
+        self._windows = windows
+        self._source = source
+        self._ask = ask
+        self._limits = {output.name: (output.low, output.high) for output in contract.outputs}
+        self._queues: dict[int, deque[Pending]] = {}
+        self._made: list[Estimate] = []
+        self.skipped_steps = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether every run that was asked for has been answered or skipped."""
+        return not any(self._queues.values())
+
+    def queue(self, number: int) -> deque[Pending]:
+        """Where a new life of a track waits for answers: behind its earlier lives, as long as those wait."""
+        self._queues = {other: queue for other, queue in self._queues.items() if queue}
+        return self._queues.get(number, deque())
+
+    def take(self) -> list[Estimate]:
+        """Estimates made since the last call, in order of time within each track."""
+        estimates, self._made = self._made, []
+        return estimates
+
+    def ask(self, track: Track, last: int, audio: FeatureTimeline | None) -> None:
+        """Ask for the run whose window ends at step `last`; a voice that is not heard at any step says nothing."""
+        held = self._windows.steps(last, track.first_step)
+        steps, rows = self._windows.estimated(held, track.emitted_until)
+        described = self._describe(track, steps, audio)
+        if track.number == VOICE:
+            heard = [at for at, (modalities, _) in enumerate(described) if modalities]
+            steps, rows = [steps[at] for at in heard], [rows[at] for at in heard]
+            described = [described[at] for at in heard]
+        track.emitted_until = last + 1
+        if len(steps) == 0:
+            return
+        feeds: dict[str, Array] = {}
+        for name, modality in self._contract.modalities.items():
+            line = {"video": track.video, "audio": audio}.get(name)
+            if line is None:
+                feeds[name] = np.zeros((self._contract.fusion.window_steps, modality.feature_dim), np.float32)
+            else:
+                feeds[name] = self._windows.features(line, held)
+        pending = Pending(track.number, track.first_step, steps, rows, described)
+        track.queue.append(pending)
+        self._queues[track.number] = track.queue
+        for stage in self._contract.fusion.stages:
+            self._ask(stage.stage, track.number, last, feeds, self._gathering(track.queue, pending, stage.stage))
+
+    def _describe(
+        self, track: Track, steps: Iterable[int], audio: FeatureTimeline | None
+    ) -> list[tuple[tuple[str, ...], Quality]]:
+        described = []
+        for step in steps:
+            seen = track.video is not None and step in track.faces
+            heard = audio.present(step) if audio is not None else None
+            names = tuple(name for name, real in (("video", seen), ("audio", heard)) if real)
+            px, score = track.faces.get(step, (None, None))
+            described.append((names, Quality(face_px=px, face_score=score, audio=heard)))
+        return described
+
+    def _gathering(self, queue: deque[Pending], pending: Pending, stage: str) -> Done:
+        stages = len(self._contract.fusion.stages)
+
+        def gather(result: Array | None) -> None:
+            if result is not None:
+                pending.results[stage] = result
+            elif not pending.skipped:
+                pending.skipped = True
+                self.skipped_steps += len(pending.steps)
+            # Results may come in any order; estimates leave in the order of time.
+            while queue and (queue[0].skipped or len(queue[0].results) == stages):
+                first = queue.popleft()
+                if not first.skipped:
+                    self._made.extend(self._estimates(first))
+
+        return gather
+
+    def _estimates(self, pending: Pending) -> Iterable[Estimate]:
+        columns: dict[str, Array] = {}
+        for stage in self._contract.fusion.stages:
+            values = np.atleast_2d(pending.results[stage.stage])
+            for column, name in enumerate(stage.outputs):
+                columns[name] = np.clip(values[:, column], *self._limits[name])
+        for step, row, (modalities, quality) in zip(pending.steps, pending.rows, pending.described, strict=True):
+            values_at = {name: float(column[row]) for name, column in columns.items()}
+            if not all(np.isfinite(v) for v in values_at.values()):
+                raise EngineError(
+                    f"the fusion gave an estimate that is not a number at step {step}",
+                    expected="finite estimates",
+                    fix="affectrt verify the bundle, or run it with --precision fp32",
+                )
+            yield Estimate(
+                t_s=step / self._contract.step_hz,
+                valence=values_at.get("valence"),
+                arousal=values_at.get("arousal"),
+                track=pending.number,
+                modalities=modalities,
+                quality=quality,
+                warming_up=step - pending.first_step < self._contract.fusion.warm_up_steps,
+                source=self._source,
+            )
