@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from affectrt.bundle.errors import EngineError
 
 from ..estimate import Estimate
+from ..faces import Face, Frame
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "Header", "ReaderGone", "Sink", "rounded_record"]
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "FrameSink", "Header", "ReaderGone", "Sink", "rounded_record"]
 
 SCHEMA = "affectrt-estimates"
 SCHEMA_VERSION = 1
@@ -25,7 +26,8 @@ class Header:
     """The facts of a run that every record of it shares.
 
     An estimate describes the last `described_steps` steps up to its own: that one alone, or all that its window was
-    made of. `outputs` are the contract's, as plain data: name, range and neutral point of each.
+    made of. `outputs` are the contract's, as plain data: name, range and neutral point of each. `look_ahead_s` is how
+    much media after its step an estimate needs; `live` sources do not wait for a slow sink.
     """
 
     bundle: str
@@ -38,6 +40,8 @@ class Header:
     described_steps: int
     modalities: tuple[str, ...]
     outputs: tuple[dict[str, Any], ...]
+    look_ahead_s: float = 0.0
+    live: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """The header as plain data, schema name and version first."""
@@ -69,6 +73,16 @@ class Sink(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class FrameSink(Sink, Protocol):
+    """A sink that also takes frames, each before the estimates that come of it."""
+
+    @property
+    def wants_frames(self) -> bool: ...
+
+    def show(self, frame: Frame, pts_s: float, faces: Sequence[Face] | None = None) -> None: ...
 
 
 def rounded_record(estimate: Estimate) -> dict[str, Any]:

@@ -11,10 +11,16 @@ from affectrt.bundle.errors import UsageError
 from .base import Sink
 from .csv import CsvSink
 from .jsonl import JsonLinesSink
+from .overlay import OverlaySink
 
 __all__ = ["SUFFIXES", "open_sink", "open_sinks"]
 
-SUFFIXES: dict[str, Callable[..., Sink]] = {".jsonl": JsonLinesSink, ".csv": CsvSink}
+SUFFIXES: dict[str, Callable[..., Sink]] = {
+    ".jsonl": JsonLinesSink,
+    ".csv": CsvSink,
+    ".mp4": OverlaySink,
+    ".mkv": OverlaySink,
+}
 
 
 def open_sink(uri_or_path: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:

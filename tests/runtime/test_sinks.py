@@ -131,7 +131,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-@pytest.mark.parametrize("given", ["out.txt", "out", "overlay.mp4", "http://host/out.jsonl", "", "a\0.jsonl"])
+@pytest.mark.parametrize("given", ["out.txt", "out", "overlay.avi", "http://host/out.jsonl", "", "a\0.jsonl"])
 def test_an_unknown_sink_is_refused_with_those_that_are_known(given: str) -> None:
     with pytest.raises(UsageError, match="not a sink that is known") as refused:
         open_sink(given)
