@@ -1,22 +1,31 @@
 """Sources: where audio and video come from, as chunks on media time."""
 
 from .base import AudioChunk, Event, Gap, LiveSource, Note, Outcome, Source, StreamEnd, VideoChunk, VideoWish
+from .explain import explain
 from .file import FileSource
+from .live import GstLiveSource
 from .memory import MemorySource
 from .opening import open_source
+from .reconnect import Reconnect
+from .uri import SourceUri, parse_source
 
 __all__ = [
     "AudioChunk",
     "Event",
     "FileSource",
     "Gap",
+    "GstLiveSource",
     "LiveSource",
     "MemorySource",
     "Note",
     "Outcome",
+    "Reconnect",
     "Source",
+    "SourceUri",
     "StreamEnd",
     "VideoChunk",
     "VideoWish",
+    "explain",
     "open_source",
+    "parse_source",
 ]

@@ -18,7 +18,7 @@ from .decode import AUDIO_BUFFERS, DecodePipeline
 from .gst import gst
 from .messages import no_decoder
 
-__all__ = ["FileSource"]
+__all__ = ["FileSource", "check_file"]
 
 _SLICE_S = 0.1
 # A stream that is silent this long holds the others up no more; it keeps its place in time when it comes back.
@@ -29,6 +29,24 @@ _SHORTFALL_S = 0.2
 # Timestamps of damaged files leap by years, and audiorate fills what they leap over, second by second.
 _MAX_HOLE_S = 6 * 3600
 _EXPECTED = "a media file such as MP4, MKV, WebM or WAV"
+
+
+def check_file(given: str | os.PathLike[str]) -> None:
+    """MediaError for what is no plain, readable file with something in it."""
+    path = Path(given)
+    try:
+        if path.is_dir():
+            raise MediaError(f"{path} is a directory", expected=_EXPECTED)
+        if not path.exists():
+            raise MediaError(f"{path} does not exist", expected=_EXPECTED, fix="check the path")
+        if not path.is_file():
+            raise MediaError(f"{path} is not a plain file", expected=_EXPECTED)
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path} is empty: it contains no data", expected=_EXPECTED)
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise MediaError(f"{path} cannot be opened: {error.strerror or error}", expected=_EXPECTED) from None
 
 
 class FileSource:
@@ -81,7 +99,7 @@ class FileSource:
     # -- opening ---------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> FileSource:
-        self._check_file()
+        check_file(self.path)
         uri = gst().filename_to_uri(str(self.path.absolute()))
         self._pipeline = DecodePipeline(uri, str(self.path), self._video, self._audio_rate_hz)
         try:
@@ -107,22 +125,6 @@ class FileSource:
         if self._pipeline is not None:
             self._pipeline.close()
             self._pipeline = None
-
-    def _check_file(self) -> None:
-        path = self.path
-        try:
-            if path.is_dir():
-                raise MediaError(f"{path} is a directory", expected=_EXPECTED)
-            if not path.exists():
-                raise MediaError(f"{path} does not exist", expected=_EXPECTED, fix="check the path")
-            if not path.is_file():
-                raise MediaError(f"{path} is not a plain file", expected=_EXPECTED)
-            if path.stat().st_size == 0:
-                raise MediaError(f"{path} is empty: it contains no data", expected=_EXPECTED)
-            with path.open("rb"):
-                pass
-        except OSError as error:
-            raise MediaError(f"{path} cannot be opened: {error.strerror or error}", expected=_EXPECTED) from None
 
     def _no_stream(self, pipeline: DecodePipeline) -> AffectError:
         lacking = [text for stream, text in pipeline.missing if stream in self._wanted]

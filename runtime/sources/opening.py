@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
+import math
 import os
-import re
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
 
-from .base import Source, VideoWish
+from .base import LiveSource, Source, VideoWish
 from .file import FileSource
+from .live import GstLiveSource
+from .reconnect import Reconnect
+from .uri import parse_source
 
-__all__ = ["open_source"]
+__all__ = ["open_source", "wishes"]
 
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*://")
+# Of a camera a little more than a frame a step is taken, so that each step finds one near its time.
+_FRAMES_A_STEP = 1.2
 
 
-def open_source(uri_or_path: str | os.PathLike[str], contract: Contract) -> Source:
+def open_source(
+    text: str | os.PathLike[str],
+    contract: Contract,
+    *,
+    realtime: bool = False,
+    reconnect: Reconnect | None = None,
+) -> Source | LiveSource:
     """A source, not yet entered, that gives what the contract takes. UsageError for what is not accepted.
 
-    Accepted are paths and `file://` URIs of media files.
+    `uri.py` lists what is. A file is read as fast as it is asked and loses nothing; with `realtime` it is played
+    like a camera, and what is not read in time is dropped.
     """
-    video = VideoWish() if contract.video is not None else None
+    sources = parse_source(text)
+    video, rate_hz = wishes(contract)
+    if sources[0].kind == "file" and not realtime:
+        return FileSource(sources[0].location, video=video, audio_rate_hz=rate_hz)
+    return GstLiveSource(sources, video=video, audio_rate_hz=rate_hz, reconnect=reconnect)
+
+
+def wishes(contract: Contract) -> tuple[VideoWish | None, int | None]:
+    """How frames shall look and at which rate samples shall come. UsageError for a model that takes neither."""
     rate_hz = contract.audio.sample_rate_hz if contract.audio is not None else None
-    if video is None and rate_hz is None:
+    if contract.video is None and rate_hz is None:
         raise UsageError("this model takes neither video nor audio", expected="a model with one of them")
-    return FileSource(_local_path(uri_or_path), video=video, audio_rate_hz=rate_hz)
-
-
-def _local_path(given: str | os.PathLike[str]) -> Path:
-    if not isinstance(given, str):
-        return Path(given)
-    if not given or "\0" in given:
-        raise UsageError(f"{given!r} is not a path", expected="the path of a media file")
-    scheme = _SCHEME.match(given)
-    if scheme is None or os.path.exists(given):  # noqa: PTH110 - Path.exists raises for names that are too long
-        return Path(given)
-    parts = urlsplit(given)
-    if parts.scheme.lower() != "file" or parts.netloc not in {"", "localhost"}:
-        raise UsageError(
-            f"{given}: sources of kind {scheme.group(0)} are not supported",
-            expected="the path of a media file, or file:///path",
-        )
-    return Path(unquote(parts.path))
+    if contract.video is None:
+        return None, rate_hz
+    return VideoWish(max_rate_hz=math.ceil(_FRAMES_A_STEP * contract.step_hz)), rate_hz

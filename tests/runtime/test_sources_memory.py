@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from doubles.tiny_bundle import tiny_contract
 
-from affectrt.bundle.errors import UsageError
 from affectrt.runtime.sources import AudioChunk, FileSource, MemorySource, StreamEnd, VideoChunk, open_source
 
 
@@ -40,12 +38,3 @@ def test_a_path_or_a_file_uri_is_a_source_and_the_contract_says_what_of_it() -> 
     assert isinstance(plain, FileSource) and str(plain.path) == "some where/clip.mp4"
     uri = open_source("file:///some%20where/clip.mp4", contract)
     assert isinstance(uri, FileSource) and str(uri.path) == "/some where/clip.mp4"
-
-
-@pytest.mark.parametrize(
-    "given", ["rtsp://camera/1", "http://host/clip.mp4", "v4l2:///dev/video0", "file://host/x", ""]
-)
-def test_other_kinds_of_source_are_refused_with_what_is_accepted(given: str) -> None:
-    with pytest.raises(UsageError, match="path") as refused:
-        open_source(given, tiny_contract())
-    assert "path of a media file" in str(refused.value)
