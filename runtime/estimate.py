@@ -10,11 +10,15 @@ __all__ = ["Estimate", "Quality"]
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What the estimate could see: face side in decoded pixels, detector score in [0, 1], audio heard."""
+    """What the estimate could see: face side in decoded pixels, detector score in [0, 1], audio heard.
+
+    `frames_dropped` (live only): frames of the stream that were lost for want of time since its estimate before.
+    """
 
     face_px: float | None = None
     face_score: float | None = None
     audio: bool | None = None
+    frames_dropped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from affectrt.bundle.contract import Contract
 
 from .engines.base import Array
 from .estimate import Estimate
-from .faces import FaceFinder
+from .faces import Face, FaceFinder, Frame, WholeFrame
 from .session import Request, Session
 from .sources import AudioChunk, Event, Gap, Source, VideoChunk
 
-__all__ = ["Infer", "feed", "replay"]
+__all__ = ["Infer", "Show", "feed", "finds_faces", "replay"]
 
 Infer = Callable[[Sequence[Request]], Sequence[Array]]
 """Results for requests, in order."""
@@ -20,17 +20,30 @@ Infer = Callable[[Sequence[Request]], Sequence[Array]]
 _GATHER_BYTES = 16 << 20
 
 
-def feed(session: Session, event: Event, finder: FaceFinder | None = None) -> None:
+Show = Callable[[Frame, float, Sequence[Face]], None]
+"""Told each frame, its media time and the faces in it."""
+
+
+def finds_faces(finder: FaceFinder | None) -> bool:
+    """Whether a finder looks for faces, and may find none, or takes the whole frame for one."""
+    return finder is not None and not isinstance(finder, WholeFrame)
+
+
+def feed(session: Session, event: Event, finder: FaceFinder | None = None, show: Show | None = None) -> None:
     """Hand one event of a source to a session; without a finder the whole frame is the face."""
     if isinstance(event, VideoChunk):
-        faces = None
-        if finder is not None:
-            faces = [finder.find(frame, pts_s) for frame, pts_s in zip(event.frames, event.pts_s, strict=True)]
+        finder = finder or WholeFrame()
+        faces = [finder.find(frame, pts_s) for frame, pts_s in zip(event.frames, event.pts_s, strict=True)]
+        if show is not None:
+            for frame, pts_s, found in zip(event.frames, event.pts_s, faces, strict=True):
+                show(frame, float(pts_s), found)
         session.push_video(event.frames, event.pts_s, faces)
     elif isinstance(event, AudioChunk):
         session.push_audio(event.samples, event.pts_s)
     elif isinstance(event, Gap):
         session.mark_gap(event.reason)
+        if finder is not None:
+            finder.reset()
     else:
         session.end(event.modality)
 

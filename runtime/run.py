@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from time import perf_counter
 
 from affectrt.bundle.contract import Contract
@@ -13,18 +12,16 @@ from affectrt.bundle.manifest import Asked
 from affectrt.bundle.store import Bundle, open_bundle
 
 from .engines import Choice, open_engines
-from .estimate import Estimate
 from .faces import FaceFinder
-from .replay import feed
+from .replay import feed, finds_faces
+from .report import Progress, RunReport
 from .scheduler import Scheduler, full_batches
 from .session import Request, Session
-from .sinks import Header, ReaderGone, Sink
-from .sources import AudioChunk, Event, Outcome, Source, StreamEnd, VideoChunk
+from .sinks import Sink
+from .sources import AudioChunk, Event, Source, StreamEnd, VideoChunk
+from .writer import Writer, header_of
 
 __all__ = ["Progress", "RunReport", "Stop", "run_bundle"]
-
-Progress = Callable[[float, float | None], None]
-"""Told the media time reached and, where the container knows it, the whole duration, both in seconds."""
 
 
 class Stop:
@@ -49,38 +46,6 @@ class Stop:
         self.reason = self.reason or reason
         if self._listener is not None:
             self._listener()
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What a run did.
-
-    `media_s` is the media time reached. `seconds` is wall clock by stage: "open", "decode" (waiting for the source),
-    "align" (session), each stage of the contract, "sink". `rows` and `calls` count what the engines computed.
-    `hop_s`: media time between two runs of the fusion, and before the first. `stopped_by` is None when the source ended
-    by itself. `engines` has each stage's provenance: what computed it, in which precision, and why there.
-    """
-
-    source: str
-    estimates: int
-    media_s: float
-    hop_s: float
-    wall_s: float
-    seconds: Mapping[str, float]
-    rows: Mapping[str, int]
-    calls: Mapping[str, int]
-    outcome: Outcome
-    gaps: tuple[str, ...]
-    precision: str
-    backend: str
-    engines: Mapping[str, Mapping[str, str]]
-    stopped_by: str | None = None
-
-    @property
-    def times_real_time(self) -> float:
-        """Seconds of media per second of reading, opening left out."""
-        busy = self.wall_s - self.seconds["open"]
-        return self.media_s / busy if busy > 0 else 0.0
 
 
 def run_bundle(
@@ -110,84 +75,38 @@ def run_bundle(
     with ExitStack() as stack:
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         stack.enter_context(source)
-        session = Session(opened.contract, modalities=source.modalities, hop_steps=hop_steps, source=source.name)
-        engines = open_engines(opened, precision, stack, backend, threads, cuda_graph=cuda_graph)
-        backends = sorted({engine.provenance["backend"] for engine in engines.values()})
-        header = Header(
-            bundle=opened.manifest.name,
-            bundle_sha256=opened.fingerprint,
-            precision=precision,
-            backend="+".join(backends),
+        session = Session(
+            opened.contract,
+            modalities=source.modalities,
+            hop_steps=hop_steps,
             source=source.name,
-            step_hz=opened.contract.step_hz,
-            hop_steps=session.hop_steps,
-            described_steps=opened.contract.described_steps,
-            modalities=tuple(m for m in opened.contract.modalities if m in source.modalities),
-            outputs=tuple(output.model_dump() for output in opened.contract.outputs),
+            found_faces=finds_faces(finder),
         )
+        engines = open_engines(opened, precision, stack, backend, threads, cuda_graph=cuda_graph)
+        header = header_of(opened, precision, engines, (source.name,), source.modalities, session.hop_steps)
         scheduler = Scheduler(opened.contract, engines, max_batch)
-        writer = stack.enter_context(_Writer(sinks, header, stop))
+        writer = stack.enter_context(Writer(sinks, lambda: header, lambda: stop.request("reader gone")))
         drive = _Drive(opened.contract, session, scheduler, writer, finder)
         drive.seconds["open"] = perf_counter() - began
         stop.arm(source.stop)
         drive.read(source, stop, progress)
-        return RunReport(
-            source=source.name,
-            estimates=writer.count,
-            media_s=drive.media_s,
-            hop_s=session.hop_steps / opened.contract.step_hz,
-            wall_s=perf_counter() - began,
-            seconds={**drive.seconds, **scheduler.seconds, "sink": writer.seconds},
-            rows=dict(scheduler.rows),
-            calls=dict(scheduler.calls),
-            outcome=source.outcome,
-            gaps=tuple(session.gaps),
-            precision=precision,
-            backend=header.backend,
-            engines={stage: dict(engine.provenance) for stage, engine in engines.items()},
-            stopped_by=stop.reason or ("stop" if "stopped" in source.outcome.kinds else None),
-        )
-
-
-class _Writer:
-    """Hands estimates to all sinks; a sink whose reader has gone is left out, and the last one ends the run."""
-
-    def __init__(self, sinks: Sequence[Sink], header: Header, stop: Stop) -> None:
-        self._sinks = list(sinks)
-        self._header = header
-        self._stop = stop
-        self._stack = ExitStack()
-        self._opened = False
-        self.count = 0
-        self.seconds = 0.0
-
-    def open(self) -> None:
-        """Open all sinks with the header; further calls do nothing."""
-        if not self._opened:
-            self._opened = True
-            self._each(lambda sink: self._stack.enter_context(sink).open(self._header))
-
-    def write(self, estimates: Sequence[Estimate]) -> None:
-        if estimates:
-            self.count += len(estimates)
-            self._each(lambda sink: sink.write(estimates))
-
-    def _each(self, act: Callable[[Sink], None]) -> None:
-        began = perf_counter()
-        for sink in tuple(self._sinks):
-            try:
-                act(sink)
-            except ReaderGone:
-                self._sinks.remove(sink)
-                if not self._sinks:
-                    self._stop.request("reader gone")
-        self.seconds += perf_counter() - began
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    return RunReport(
+        source=source.name,
+        estimates=writer.count,
+        media_s=drive.media_s,
+        hop_s=session.hop_steps / opened.contract.step_hz,
+        wall_s=perf_counter() - began,
+        seconds={**drive.seconds, **scheduler.seconds, "sink": writer.seconds},
+        rows=dict(scheduler.rows),
+        calls=dict(scheduler.calls),
+        outcome=source.outcome,
+        gaps=tuple(session.gaps),
+        precision=precision,
+        backend=header.backend,
+        engines={stage: dict(engine.provenance) for stage, engine in engines.items()},
+        stopped_by=stop.reason or ("stop" if "stopped" in source.outcome.kinds else None),
+        failed_sinks=tuple(writer.failures),
+    )
 
 
 class _Drive:
@@ -198,7 +117,7 @@ class _Drive:
         contract: Contract,
         session: Session,
         scheduler: Scheduler,
-        writer: _Writer,
+        writer: Writer,
         finder: FaceFinder | None,
     ) -> None:
         self._contract = contract
@@ -230,7 +149,7 @@ class _Drive:
 
     def _push(self, event: Event) -> None:
         began = perf_counter()
-        feed(self._session, event, self._finder)
+        feed(self._session, event, self._finder, self._writer.show if self._writer.wants_frames else None)
         if isinstance(event, VideoChunk):
             self.media_s = max(self.media_s, float(event.pts_s[-1]))
         elif isinstance(event, AudioChunk):

@@ -101,6 +101,10 @@ class Segment:
         return self._total
 
     @property
+    def tracks(self) -> tuple[int, ...]:
+        return tuple(self._tracks)
+
+    @property
     def skipped_steps(self) -> int:
         return self._runs.skipped_steps
 

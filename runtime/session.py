@@ -182,6 +182,11 @@ class Session:
         self._collect()
 
     @property
+    def tracks(self) -> tuple[int, ...]:
+        """The tracks that live now."""
+        return self._segment.tracks if self._segment is not None else ()
+
+    @property
     def skipped_steps(self) -> int:
         """Steps that would have been estimated, had their runs not been skipped."""
         present = [self._segment] if self._segment is not None else []

@@ -28,6 +28,8 @@ class Header:
     An estimate describes the last `described_steps` steps up to its own: that one alone, or all that its window was
     made of. `outputs` are the contract's, as plain data: name, range and neutral point of each. `look_ahead_s` is how
     much media after its step an estimate needs; `live` sources do not wait for a slow sink.
+    `sources` are the names that the estimates' `source` tells apart, `source` has all of them in one text; of several
+    sources the `modalities` are the model's.
     """
 
     bundle: str
@@ -42,6 +44,7 @@ class Header:
     outputs: tuple[dict[str, Any], ...]
     look_ahead_s: float = 0.0
     live: bool = False
+    sources: tuple[str, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
         """The header as plain data, schema name and version first."""

@@ -29,6 +29,7 @@ COLUMNS = (
     "face_px",
     "face_score",
     "audio",
+    "frames_dropped",
     "warming_up",
     "age_ms",
     "source",

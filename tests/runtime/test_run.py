@@ -3,56 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pytest
 from doubles.clip_contract import clip_contract
+from doubles.kept_sink import Kept
 from doubles.tiny_bundle import make_tiny_bundle
 
 from affectrt.bundle.errors import MediaError
 from affectrt.bundle.store import Bundle
-from affectrt.runtime.estimate import Estimate
 from affectrt.runtime.run import RunReport, Stop, run_bundle
-from affectrt.runtime.sinks import Header, JsonLinesSink, ReaderGone
+from affectrt.runtime.sinks import JsonLinesSink
 from affectrt.runtime.sources import MemorySource
 
 RATE_HZ, STEP_HZ, SPAN = 16_000, 25, 1600
-
-
-class Kept:
-    """A sink that remembers; `leave_after` is how many estimates its reader stays for."""
-
-    name = "kept"
-
-    def __init__(self, leave_after: int | None = None) -> None:
-        self.header: Header | None = None
-        self.estimates: list[Estimate] = []
-        self.writes = 0
-        self.closed = False
-        self._leave_after = leave_after
-
-    def open(self, header: Header) -> None:
-        self.header = header
-
-    def write(self, estimates: Sequence[Estimate]) -> None:
-        if self._leave_after is not None and len(self.estimates) >= self._leave_after:
-            raise ReaderGone(self.name)
-        self.estimates += estimates
-        self.writes += 1
-
-    def close(self) -> None:
-        self.closed = True
-
-    def __enter__(self) -> Kept:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def test_json_lines_begin_with_the_facts_of_the_run(tmp_path: Path) -> None:
         "arousal": None,
         "track": 0,
         "modalities": ["video", "audio"],
-        "quality": {"face_px": 96.0, "face_score": None, "audio": True},
+        "quality": {"face_px": 96.0, "face_score": None, "audio": True, "frames_dropped": None},
         "warming_up": False,
         "age_ms": None,
         "source": HEADER.source,
