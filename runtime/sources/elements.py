@@ -197,8 +197,9 @@ def video_branch(
 
 def audio_branch(rate_hz: int, *, paced: bool) -> str:
     """From decoded sound to mono samples in an appsink. audiorate keeps samples on their timestamps within 20 ms."""
+    leaky = "" if paced else "leaky=downstream "
     return (
-        "queue max-size-time=1000000000 max-size-bytes=0 max-size-buffers=0 leaky=downstream ! audioconvert ! "
+        f"queue {leaky}max-size-time=1000000000 max-size-bytes=0 max-size-buffers=0 ! audioconvert ! "
         "audio/x-raw,format=F32LE,channels=1,layout=interleaved ! "
         "audiorate name=rate skip-to-first=true tolerance=20000000 ! audioresample ! "
         f"audio/x-raw,format=F32LE,rate={rate_hz},channels=1,layout=interleaved ! "

@@ -17,7 +17,7 @@ from affectrt.bundle.errors import MediaError
 from .attempt import Attempt
 from .base import AudioChunk, Event, Gap, Note, Outcome, StreamEnd, StreamName, VideoChunk, VideoWish
 from .faults import Fault
-from .file import check_file
+from .file import FileSource
 from .gst import gst
 from .mailbox import Mailbox
 from .meters import DriftMeter, SkewMeter
@@ -136,7 +136,9 @@ class GstLiveSource:
         gst()
         for source in self._sources:
             if source.kind == "file":
-                check_file(source.location)
+                # Its reader knows every way in which a file can be broken, and says so before anything plays.
+                with FileSource(source.location, video=self._video, audio_rate_hz=self._audio_rate_hz):
+                    pass
         self._supervisor = threading.Thread(target=self._supervise, name="affectrt-live", daemon=True)
         self._supervisor.start()
         try:
@@ -188,7 +190,9 @@ class GstLiveSource:
                 failures = 0
                 self._counts["gaps"] += 1
                 self._mailbox.put(Gap(f"{self.name}: {fault.reason}"))
-            if self._reconnect.exhausted(failures) or attempt.finite:
+            if attempt.finite:
+                raise fault.error or MediaError(f"{self.name} cannot be played: {fault.reason}")
+            if self._reconnect.exhausted(failures):
                 raise self._given_up(fault, failures)
             self._rest(self._reconnect.wait_s(failures))
             failures += 1

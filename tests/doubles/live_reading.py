@@ -53,9 +53,9 @@ class Reading:
         """Times at which sound follows on at least 0.2 s of silence."""
         loud = [at + np.flatnonzero(np.abs(samples) > 0.02) / RATE_HZ for at, samples in self.chunks]
         times = np.concatenate(loud) if loud else np.zeros(0)
+        onsets = times[np.flatnonzero(np.diff(times, prepend=-1.0) > 0.2)]
         # What is loud at the very beginning began before.
-        start = self.chunks[0][0] if self.chunks else 0.0
-        return times[np.flatnonzero(np.diff(times, prepend=start) > 0.2)]
+        return onsets[onsets > self.chunks[0][0] + 0.03] if self.chunks else onsets
 
     def beep_after_flash_s(self) -> npt.NDArray[np.float64]:
         """For each flash, how much later the nearest beep is."""

@@ -37,15 +37,22 @@ def write_media(
     samples: Samples | None = None,
     rate_hz: int = 48_000,
     audio_from_s: float = 0.0,
+    audio_clock_hz: float | None = None,
+    audio_encoder: str | None = None,
     muxer_options: str = "",
 ) -> Path:
-    """Encode RGB frames (N, height, width, 3) and a mono waveform into the container that the suffix names."""
+    """Encode RGB frames (N, height, width, 3) and a mono waveform into the container that the suffix names.
+
+    `audio_clock_hz` is how many samples really came in a second, where that is not what the header says; encoders
+    smooth such timestamps, raw samples (`audio_encoder`) keep them.
+    """
     gi = pytest.importorskip("gi")
     gi.require_version("Gst", "1.0")
     from gi.repository import Gst
 
     Gst.init(None)
     video, audio, muxer = FORMATS[path.suffix]
+    audio = audio if audio_encoder is None else audio_encoder
     parts = [f"{muxer} name=mux {muxer_options} ! filesink name=out"]
     if frames is not None:
         _, height, width, _ = frames.shape
@@ -77,7 +84,8 @@ def write_media(
         step = rate_hz // 50
         for start in range(0, len(samples), step):
             chunk = samples[start : start + step]
-            _push(Gst, source, chunk.tobytes(), audio_from_s + start / rate_hz, len(chunk) / rate_hz)
+            clock_hz = audio_clock_hz or rate_hz
+            _push(Gst, source, chunk.tobytes(), audio_from_s + start / clock_hz, len(chunk) / clock_hz)
         source.emit("end-of-stream")
     message = pipeline.get_bus().timed_pop_filtered(60 * Gst.SECOND, Gst.MessageType.EOS | Gst.MessageType.ERROR)
     pipeline.set_state(Gst.State.NULL)
