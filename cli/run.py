@@ -1,4 +1,4 @@
-"""`affectrt run BUNDLE SOURCE [SINK…]`: valence and arousal of a file."""
+"""`affectrt run BUNDLE SOURCE… [SINK…]`: valence and arousal of files and live sources."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from .run_telling import logs_on_stderr, print_stats, progress_bar, tell
+from .run_words import told_apart
+
 if TYPE_CHECKING:
     from affectrt.bundle import Asked
-    from affectrt.runtime.run import Progress, RunReport, Stop
+    from affectrt.bundle.contract import Contract
+    from affectrt.runtime.report import RunReport
+    from affectrt.runtime.run import Stop
 
 __all__ = ["run"]
 
@@ -24,15 +29,16 @@ _STOPPED = {"SIGINT": 128 + signal.SIGINT, "SIGTERM": 128 + signal.SIGTERM, "rea
 
 def run(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle, a NAME.affect directory.")],
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A media file, as a path or file:// URI.")],
-    sinks: Annotated[
-        list[str] | None,
+    words: Annotated[
+        list[str],
         typer.Argument(
-            metavar="[SINK]...",
-            help="Where estimates go: NAME.jsonl, NAME.csv, or - for JSON Lines on standard output (the default).",
+            metavar="SOURCE... [SINK]...",
+            help="Sources: media files, v4l2:///dev/video0, csi://0, pulse://, alsa://, rtsp://…, http://…, test://, or"
+            " a pair VIDEO+AUDIO. Sinks: NAME.jsonl, NAME.csv, NAME.mp4 or .mkv (an overlay), or - for JSON Lines on "
+            "standard output (the default).",
             show_default=False,
         ),
-    ] = None,
+    ],
     precision: Annotated[
         str, typer.Option(help="As far as the bundle has it: fp32, int8, …; auto: what was selected.")
     ] = "fp32",
@@ -57,48 +63,131 @@ def run(
         int, typer.Option(min=1, help="Largest batch; large inputs, such as clips, come in smaller ones.")
     ] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace sinks that exist already.")] = False,
+    audio: Annotated[
+        str | None, typer.Option(metavar="URI", help="Where the sound of the one source comes from, such as pulse://.")
+    ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Play files as a camera would, dropping what is late.")
+    ] = False,
+    faces: Annotated[
+        str, typer.Option(help="auto: what the bundle names; whole: the frame is the face; yunet: a detector.")
+    ] = "auto",
+    max_faces: Annotated[int, typer.Option(min=1, help="Most faces that the detector follows.")] = 4,
+    reconnect_interval: Annotated[
+        float,
+        typer.Option("--rtsp-reconnect-interval-sec", help="Longest wait between attempts to reach a lost source."),
+    ] = 5.0,
+    reconnect_attempts: Annotated[
+        int,
+        typer.Option("--rtsp-reconnect-attempts", help="Attempts in a row before it is given up; -1: for ever."),
+    ] = -1,
+    duration: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="End after so long, of files after so much media.", show_default="the end"
+        ),
+    ] = None,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="A line of JSON on standard error every 10 s and at the end.")
+    ] = False,
+    health: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A JSON file, new every second, for watchdogs.", show_default=False),
+    ] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Print the pipeline of each source, and end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary, only warnings.")] = False,
 ) -> None:
-    """Estimate valence and arousal of SOURCE and write them to every SINK.
+    """Estimate valence and arousal of every SOURCE and write them to every SINK.
 
-    Exit code 0: the source was read to its end. 1: it could not be read, or only in part (what could be read is
-    in the sinks). 2: wrong use. 130, 143: stopped by Ctrl-C or SIGTERM; 141: nobody reads standard output.
+    Exit code 0: all was read to its end. 1: a source could not be read, or only in part (what could be read is in the
+    sinks), or a sink failed. 2: wrong use. 130, 143: stopped by Ctrl-C or SIGTERM; 141: nobody reads standard output.
     """
     from affectrt.bundle import UsageError, open_bundle
     from affectrt.runtime.engines import choose_backend, target_of
+    from affectrt.runtime.finders import choose_finder
+    from affectrt.runtime.live import run_streams
     from affectrt.runtime.run import Stop, run_bundle
     from affectrt.runtime.sinks import open_sinks
-    from affectrt.runtime.sources import open_source
+    from affectrt.runtime.sources import Reconnect, open_source
+    from affectrt.runtime.status import HealthFile
+    from affectrt.runtime.stream import is_live
 
+    sources, sinks = told_apart(words, overwrite=overwrite)
+    if audio is not None:
+        if len(sources) > 1:
+            raise UsageError("--audio with several sources", fix="write each pair as VIDEO+AUDIO")
+        sources = [f"{sources[0]}+{audio}"]
+    if duration is not None and not 0 < duration < float("inf"):
+        raise UsageError(f"--duration {duration:g}", expected="seconds above 0")
+    if explain:
+        _explain(open_bundle(bundle).contract, sources, realtime=realtime)
+        return
     targets = open_sinks(sinks or ["-"], overwrite=overwrite)
-    if Path(source).resolve() in (Path(sink).resolve() for sink in sinks or []):
-        raise UsageError(f"{source} is both source and sink", fix="write to another file")
+    pulse = HealthFile(health) if health is not None else None
     opened = open_bundle(bundle)
     asked = cast("Asked", precision)
     choice = choose_backend(opened, asked, backend)
     opened.plan(asked, target_of(choice.backend))  # an unknown precision is told before anything is loaded
-    media = open_source(source, opened.contract)
+    reconnect = Reconnect(interval_s=reconnect_interval, attempts=reconnect_attempts)
+    media = [open_source(one, opened.contract, realtime=realtime, reconnect=reconnect) for one in sources]
+    finders = [choose_finder(opened.contract, faces, max_faces) for _ in media]
     if choice.notable and not quiet:
         print(f"affectrt: {choice.why}", file=sys.stderr)
-    stop = Stop()
-    with _stopped_by_signals(stop), _progress_bar(hidden=quiet or not sys.stderr.isatty()) as progress:
-        report = run_bundle(
-            opened,
-            media,
-            targets,
-            precision=asked,
-            backend=choice,
-            cuda_graph=cuda_graph,
-            hop_steps=hop,
-            threads=threads,
-            max_batch=batch,
-            stop=stop,
-            progress=progress,
-        )
-    _tell(report, quiet=quiet)
-    code = _STOPPED[report.stopped_by] if report.stopped_by in _STOPPED else int(not report.outcome.complete)
+    stop, several = (
+        Stop(),
+        len(media) > 1 or any(map(is_live, media)) or stats or duration is not None or health is not None,
+    )
+    hidden = quiet or stats or log_json or not sys.stderr.isatty()
+    common: dict[str, Any] = {
+        "precision": asked,
+        "backend": choice,
+        "cuda_graph": cuda_graph,
+        "hop_steps": hop,
+        "threads": threads,
+        "max_batch": batch,
+        "stop": stop,
+    }
+    with (
+        _stopped_by_signals(stop),
+        logs_on_stderr(as_json=log_json, quiet=quiet),
+        progress_bar(hidden=hidden) as progress,
+    ):
+        if several:
+            reports = run_streams(
+                opened,
+                media,
+                targets,
+                **common,
+                finders=finders,
+                progress=progress,
+                duration_s=duration,
+                stats=print_stats if stats else None,
+                health=pulse,
+            )
+        else:
+            reports = [run_bundle(opened, media[0], targets, **common, finder=finders[0], progress=progress)]
+    for report in reports:
+        tell(report, quiet=quiet, logged=several)
+    code = max(map(_exit_code, reports))
     if code:
         raise typer.Exit(code)
+
+
+def _exit_code(report: RunReport) -> int:
+    if report.stopped_by in _STOPPED:
+        return _STOPPED[report.stopped_by]
+    return int(bool(report.failure or report.failed_sinks) or not report.outcome.complete)
+
+
+def _explain(contract: Contract, sources: list[str], *, realtime: bool) -> None:
+    from affectrt.runtime.sources.explain import explain
+    from affectrt.runtime.sources.opening import wishes
+    from affectrt.runtime.sources.uri import parse_source
+
+    video, rate_hz = wishes(contract)
+    for source in sources:
+        print(explain(parse_source(source), video=video, audio_rate_hz=rate_hz, realtime=realtime))
 
 
 @contextmanager
@@ -120,51 +209,3 @@ def _stopped_by_signals(stop: Stop) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _progress_bar(*, hidden: bool) -> Iterator[Progress | None]:
-    """A bar over the media's duration on standard error, gone at the end; a mere counter where it is unknown."""
-    if hidden:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), TextColumn("{task.completed:.0f} s of media"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(media_s: float, duration_s: float | None) -> None:
-            bar.update(task, completed=media_s, total=duration_s)
-
-        yield show
-
-
-def _tell(report: RunReport, *, quiet: bool) -> None:
-    """Warnings, and one line of summary, on standard error."""
-    fallen = [f"{stage} runs in {facts['fallback']}" for stage, facts in report.engines.items() if "fallback" in facts]
-    notes = [note.message for note in report.outcome.notes if note.kind != "stopped"]
-    for text in (*fallen, *notes, *report.gaps):
-        print(f"affectrt: warning: {text}", file=sys.stderr)
-    if report.stopped_by == "reader gone":
-        return
-    if report.estimates == 0 and report.stopped_by is None and report.media_s < report.hop_s:
-        print(
-            f"affectrt: warning: {report.source} has no estimate: it ends before the first, which takes "
-            f"{report.hop_s:g} s of media; a smaller --hop gives one sooner",
-            file=sys.stderr,
-        )
-    if report.stopped_by is not None:
-        print(
-            f"affectrt: stopped by {report.stopped_by} at {report.media_s:.1f} s; what was written is whole",
-            file=sys.stderr,
-        )
-    if quiet:
-        return
-    digits = 1 if report.times_real_time >= 1 else 2
-    print(
-        f"{report.source}: {report.estimates} estimates of {report.media_s:.1f} s in {report.wall_s:.1f} s, "
-        f"{report.times_real_time:.{digits}f} times real time ({report.precision}, {report.backend})",
-        file=sys.stderr,
-    )

@@ -227,7 +227,7 @@ def test_wrong_use_is_told_before_anything_is_read(bundle: Path, clip: Path, sai
         ((bundle, clip, taken), "exists already"),
         ((bundle, clip, tmp_path / "out.txt"), ".jsonl, .csv"),
         ((bundle, clip, tmp_path / "no" / "out.csv"), "mkdir -p"),
-        ((bundle, "rtsp://camera/1"), "path of a media file"),
+        ((bundle, "gopher://camera/1"), "not supported"),
         ((bundle, clip, "--hop", "99"), "hop"),
         ((bundle, clip, "--backend", "abacus"), "abacus"),
         ((bundle, clip, taken, "--overwrite", taken), "more than once"),
