@@ -14,6 +14,7 @@ __all__ = ["AudioChunker", "VideoChunker"]
 
 # Longer than what audioresample still holds at the end of a stream, at any rate.
 _RESAMPLER_TAIL_S = 0.05
+_SAMPLE_BYTES = 4  # float32
 
 
 class VideoChunker:
@@ -64,14 +65,14 @@ class AudioChunker:
         lib = gst()
         at = running_time_s(sample)
         at = self.reached_s if at is None else at
-        samples = samples_of(sample)
-        lasts = len(samples) / self._rate_hz
+        buffer = sample.get_buffer()
+        lasts = buffer.get_size() / _SAMPLE_BYTES / self._rate_hz
         self.reached_s = max(self.reached_s, at + lasts)
-        if sample.get_buffer().get_flags() & lib.BufferFlags.GAP:
+        if buffer.get_flags() & lib.BufferFlags.GAP:  # hours of it, where timestamps are damaged: not even looked at
             self.hole += 1
             self.hole_s += lasts
             return
-        chunk = AudioChunk(samples, at)
+        chunk = AudioChunk(samples_of(sample), at)
         if self.hole and self._held is None and lasts < _RESAMPLER_TAIL_S:
             # Either the first real samples after a hole, or the resampler's tail at the end: the next pull tells.
             self._held = chunk

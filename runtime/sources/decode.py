@@ -27,6 +27,8 @@ AUDIO_BUFFERS = 64
 _SLICE_NS = 100_000_000
 _MAX_WARNINGS = 20
 _SILENT_SLICES = 3
+# No recorder goes further. The resampler's filter grows with the rate: at 600 MHz a second of sound takes a minute.
+_MAX_RATE_HZ = 768_000
 
 
 def _video_branch(wish: VideoWish) -> str:
@@ -217,6 +219,9 @@ class DecodePipeline:
         lib = gst()
         caps = pad.get_current_caps() or pad.query_caps(None)
         media_type = caps.get_structure(0).get_name()
+        known, rate_hz = caps.get_structure(0).get_int("rate")
+        if media_type == "audio/x-raw" and known and rate_hz > _MAX_RATE_HZ:
+            raise MediaError(f"{self._name} is damaged: it claims {rate_hz} samples of sound a second")
         stream: StreamName | None = next((s for s in self._branches if media_type == f"{s}/x-raw"), None)
         if stream is None or stream in self.sinks:
             branch = lib.ElementFactory.make("fakesink", None)
@@ -235,9 +240,15 @@ class DecodePipeline:
                 into_rate.add_probe(lib.PadProbeType.EVENT_DOWNSTREAM, self._on_sound_event)
         self._pipeline.add(branch)
         branch.sync_state_with_parent()
-        linked = pad.link(branch.get_static_pad("sink"))
-        if linked != lib.PadLinkReturn.OK:
-            raise MediaError(f"{self._name}: its {media_type} stream could not be connected ({linked.value_nick})")
+        try:
+            linked = pad.link(branch.get_static_pad("sink")) == lib.PadLinkReturn.OK
+        except Exception:  # the overrides' LinkError, which plain PyGObject does not have
+            linked = False
+        if not linked:
+            raise MediaError(
+                f"{self._name} is damaged: its {media_type} stream describes itself in a way that no player takes",
+                expected="a whole media file",
+            )
 
     def _wake(self) -> None:
         lib = gst()

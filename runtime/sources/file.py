@@ -64,7 +64,7 @@ class FileSource:
         *,
         video: VideoWish | None = None,
         audio_rate_hz: int | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = 8.0,
     ) -> None:
         if video is None and audio_rate_hz is None:
             raise ValueError("a source needs a wish: video, audio_rate_hz or both")
