@@ -47,6 +47,7 @@ class Attempt:
         *,
         reconnect: Reconnect,
         drift: DriftMeter,
+        transport: str,
         silent: frozenset[StreamName],
         stopped: Callable[[], bool],
         accept: Accept,
@@ -60,7 +61,7 @@ class Attempt:
         self._was_silent = silent
         self._stopped = stopped
         self._accept, self._first_media, self._at_end = accept, first_media, at_end
-        self._pipeline = LivePipeline(sources, wanted, video, audio_rate_hz, drift)
+        self._pipeline = LivePipeline(sources, wanted, video, audio_rate_hz, drift, transport)
         self._paced = any(source.kind in {"file", "http"} for source in sources)
         self._pullers: dict[StreamName, threading.Thread] = {}
         self._progress: dict[StreamName, float] = {}

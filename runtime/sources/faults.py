@@ -23,12 +23,13 @@ _REFUSED = "user and password are not accepted"
 @dataclass(frozen=True)
 class Fault:
     """`reason` is fit to be shown. `final`: at the first connection there is no use in trying again, and `error` is
-    what is told then.
+    what is told then. `transport`: a network camera may only speak over another one.
     """
 
     reason: str
     final: bool = False
     error: AffectError | None = None
+    transport: bool = False
 
 
 def fault_from_message(message: Any, sources: Sequence[SourceUri], missing: Sequence[str]) -> Fault:
@@ -41,7 +42,8 @@ def fault_from_message(message: Any, sources: Sequence[SourceUri], missing: Sequ
         text = source.hide(text)
     if missing or kind in _UNREADABLE:
         told = error_from_message(message, name, missing)
-        return Fault(told.found, final=True, error=told)
+        transport = not missing and any(source.kind == "rtsp" for source in sources)
+        return Fault(told.found, final=True, error=told, transport=transport)
     if kind == (_RESOURCE, _NOT_AUTHORISED):
         told = MediaError(f"{name}: {_REFUSED}", fix="write them into the URI: rtsp://user:password@host/path")
         return Fault(_REFUSED, final=True, error=told)

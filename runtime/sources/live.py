@@ -71,6 +71,7 @@ class GstLiveSource:
         self._reached_s: dict[StreamName, float] = {"video": -1.0, "audio": -1.0}
         self._epoch_s: float | None = None
         self._notes: list[Note] = []
+        self._transport = "tcp"
         self._supervisor: threading.Thread | None = None
         self._opened = False
         self._finished = False
@@ -181,6 +182,9 @@ class GstLiveSource:
                 return
             silent = attempt.silent
             self.problem = fault.reason
+            if not self._opened and fault.transport and self._transport == "tcp":
+                self._transport = "udp"
+                continue
             if not self._opened and fault.final:
                 raise fault.error or MediaError(f"{self.name}: {fault.reason}")
             if attempt.finite and attempt.came:
@@ -208,6 +212,7 @@ class GstLiveSource:
             self._audio_rate_hz,
             reconnect=self._reconnect,
             drift=self._drift,
+            transport=self._transport,
             silent=silent,
             stopped=lambda: self._stopped,
             accept=self._accept,

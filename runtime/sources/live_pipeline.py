@@ -22,14 +22,15 @@ from .uri import SourceUri
 
 __all__ = ["LivePipeline"]
 
-_RTSP = {"latency": "200", "protocols": "tcp", "drop-on-latency": "true"}
+# Lost or late packets are waited for so long; without pacing nothing else is.
+_RTSP = {"latency": "200", "drop-on-latency": "true"}
 
 
 class LivePipeline:
     """Owns the pipeline; its methods belong to one thread, GStreamer calls `_on_…` from its own.
 
-    `wanted` has the streams each source shall give. `sinks` fills with one appsink a stream; `complete` turns true
-    when no more will come.
+    `wanted` has the streams each source shall give; `transport` is what network cameras speak over, tcp or udp.
+    `sinks` fills with one appsink a stream; `complete` turns true when no more will come.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class LivePipeline:
         video: VideoWish | None,
         audio_rate_hz: int | None,
         drift: DriftMeter,
+        transport: str,
     ) -> None:
         self._sources = sources
         self._wanted = wanted
         self._video = video
         self._audio_rate_hz = audio_rate_hz
         self._drift = drift
+        self._transport = transport
         self._registry = GstRegistry()
         self._pipeline: Any = None
         self._handlers: list[tuple[Any, int]] = []
@@ -184,7 +187,7 @@ class LivePipeline:
 
     def _on_source_setup(self, _decoder: Any, element: Any, source: SourceUri, wanted: frozenset[StreamName]) -> None:
         try:
-            properties = dict(_RTSP) if source.kind == "rtsp" else {}
+            properties = {**_RTSP, "protocols": self._transport} if source.kind == "rtsp" else {}
             set_properties(element, properties)
             for name, secret in (("user-id", source.user), ("user-pw", source.password)):
                 if secret is not None and element.find_property(name) is not None:

@@ -30,14 +30,17 @@ _SOUND = (
 
 
 class RtspServer:
-    """`url` has user and password when `password` is given. Skips the test where there is no server library."""
+    """`password` is asked of the user called `user`; `transport` udp refuses TCP.
+
+    Skips the test where there is no server library.
+    """
 
     def __init__(
-        self, *, streams: Sequence[str] = ("video", "audio"), password: str | None = None, port: int | None = None
+        self, *, streams: Sequence[str] = ("video", "audio"), password: str | None = None, transport: str = "any"
     ) -> None:
         pytest.importorskip("gi")
-        self.port = port or free_port()
-        self._arguments = [sys.executable, __file__, str(self.port), "+".join(streams), password or ""]
+        self.port = free_port()
+        self._arguments = [sys.executable, __file__, str(self.port), "+".join(streams), password or "", transport]
         self._process: subprocess.Popen[str] | None = None
         self.url = f"rtsp://127.0.0.1:{self.port}/live"
 
@@ -82,14 +85,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _serve(port: str, streams: str, password: str) -> None:
+def _serve(port: str, streams: str, password: str, transport: str) -> None:
     try:
         import gi
 
         gi.require_version("Gst", "1.0")
         gi.require_version("GstRtspServer", "1.0")
+        gi.require_version("GstRtsp", "1.0")
         gi.require_version("GstController", "1.0")
-        from gi.repository import GLib, Gst, GstController, GstRtspServer
+        from gi.repository import GLib, Gst, GstController, GstRtsp, GstRtspServer
     except (ImportError, ValueError) as error:
         print(error, flush=True)
         return
@@ -126,6 +130,8 @@ def _serve(port: str, streams: str, password: str) -> None:
         parts.append(_SOUND.format(index=len(parts)))
     factory.set_launch(f"( {' '.join(parts)} )")
     factory.set_shared(True)
+    if transport == "udp":
+        factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
     factory.connect("media-configure", configure)
     if password:
         auth = GstRtspServer.RTSPAuth()

@@ -179,6 +179,13 @@ def test_a_camera_without_sound_gives_pictures() -> None:
     assert len(reading.frames) > 30 and not reading.gaps
 
 
+def test_a_camera_that_speaks_over_udp_alone_is_heard_too() -> None:
+    with RtspServer(transport="udp") as server, camera(server.url) as source:
+        assert source.modalities == {"video", "audio"}
+        reading = read_live(source, 1.5)
+    assert both(reading, 20, 20) and reading.advances()
+
+
 def test_attempts_run_out_with_a_word_on_what_happened() -> None:
     with RtspServer() as server, camera(server.url, interval_s=0.5, attempts=2) as source:
         reading = read_live(source, 0.5)
