@@ -15,7 +15,8 @@ __all__ = ["Fault", "fault_from_message"]
 
 _RESOURCE, _STREAM, _CORE = "gst-resource-error-quark", "gst-stream-error-quark", "gst-core-error-quark"
 _NOT_FOUND, _NOT_AUTHORISED = 3, 15  # GstResourceError
-_UNREADABLE = {(_STREAM, code) for code in (2, 4, 5, 6, 8, 9)} | {(_CORE, 12)}  # other kinds, no codec, no plug-in
+_UNREADABLE = {(_STREAM, code) for code in (4, 5, 6, 9)} | {(_CORE, 12)}  # other kinds, no codec, no plug-in
+_NO_PLUGIN = {(_STREAM, 6), (_CORE, 12)}
 _LOCAL = {"v4l2", "csi", "pulse", "alsa", "test", "file"}
 _REFUSED = "user and password are not accepted"
 
@@ -41,7 +42,7 @@ def fault_from_message(message: Any, sources: Sequence[SourceUri], missing: Sequ
     for source in sources:
         text = source.hide(text)
     if missing or kind in _UNREADABLE:
-        told = error_from_message(message, name, missing)
+        told = error_from_message(message, name, missing) if missing or kind not in _NO_PLUGIN else _no_media(name)
         transport = not missing and any(source.kind == "rtsp" for source in sources)
         return Fault(told.found, final=True, error=told, transport=transport)
     if kind == (_RESOURCE, _NOT_AUTHORISED):
@@ -52,6 +53,10 @@ def fault_from_message(message: Any, sources: Sequence[SourceUri], missing: Sequ
         told = MediaError(f"{name} cannot be opened: {text}", expected="a source that is there", fix=_fix(sources))
         return Fault(text, final=True, error=told)
     return Fault(text)
+
+
+def _no_media(name: str) -> MediaError:
+    return MediaError(f"{name} is neither audio nor video of a kind that GStreamer knows", expected="a media stream")
 
 
 def _fix(sources: Sequence[SourceUri]) -> str | None:

@@ -16,9 +16,9 @@ from affectrt.bundle.errors import MediaError
 
 from .attempt import Attempt
 from .base import AudioChunk, Event, Gap, Note, Outcome, StreamEnd, StreamName, VideoChunk, VideoWish
+from .decoder_check import distrust_broken_decoders
 from .faults import Fault
 from .file import FileSource
-from .gst import gst
 from .mailbox import Mailbox
 from .meters import DriftMeter, SkewMeter
 from .reconnect import Reconnect
@@ -134,7 +134,7 @@ class GstLiveSource:
             self._notes.insert(0, Note("stopped", f"{self.name} was stopped"))
 
     def __enter__(self) -> GstLiveSource:
-        gst()
+        distrust_broken_decoders()
         for source in self._sources:
             if source.kind == "file":
                 # Its reader knows every way in which a file can be broken, and says so before anything plays.

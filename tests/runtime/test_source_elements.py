@@ -9,6 +9,7 @@ import pytest
 
 from affectrt.bundle.errors import MissingDependency
 from affectrt.runtime.sources import VideoWish, explain, parse_source
+from affectrt.runtime.sources.decoder_check import broken_decoders, decodes
 from affectrt.runtime.sources.elements import audio_branch, captures, hardware_decoders, video_branch
 from affectrt.runtime.sources.registry import KnownElements
 
@@ -123,3 +124,23 @@ def test_an_explained_line_really_runs() -> None:
     message = pipeline.get_bus().timed_pop_filtered(5 * Gst.SECOND, Gst.MessageType.EOS | Gst.MessageType.ERROR)
     pipeline.set_state(Gst.State.NULL)
     assert message is not None and message.type == Gst.MessageType.EOS
+
+
+def test_a_decoder_that_gives_no_frame_is_found_out() -> None:
+    """`identity` that drops everything behaves as NVIDIA's decoder does in a container without its libraries."""
+    gi = pytest.importorskip("gi")
+    gi.require_version("Gst", "1.0")
+    from gi.repository import Gst
+
+    Gst.init(None)
+    for element in ("x264enc", "h264parse", "avdec_h264"):
+        if Gst.ElementFactory.find(element) is None:
+            pytest.skip(f"GStreamer has no {element}")
+    assert decodes("avdec_h264") is True
+    assert decodes("identity drop-probability=1") is False
+    assert decodes("nvh264dec_that_is_not_there") is False
+
+
+def test_only_decoders_known_to_fail_are_distrusted() -> None:
+    known = {"nvv4l2decoder": False, "nvh264dec": True, "nvjpegdec": None}
+    assert broken_decoders(list(known), known.__getitem__) == ("nvv4l2decoder",)

@@ -184,3 +184,28 @@ def test_what_makes_no_sense_is_no_reconnection() -> None:
     for wrong in ({"interval_s": 0}, {"attempts": -2}, {"stall_s": -1}):
         with pytest.raises(Exception, match="expected"):
             Reconnect(**wrong)  # type: ignore[arg-type]
+
+
+def test_timestamps_that_turn_back_or_leap_are_left_out_and_counted() -> None:
+    source = made_up()
+    frame = np.zeros((2, 2, 3), np.uint8)
+    base_s = time.monotonic() - 10
+
+    def offered(at: float, base_s: float = base_s) -> bool:
+        return source._accept("video", VideoChunk([frame], np.array([at])), base_s, 2.0)
+
+    assert offered(8.0) and offered(8.04)
+    assert not offered(8.04) and not offered(7.0), "time did not advance"
+    assert not offered(500.0), "far ahead of the clock"
+    assert offered(8.08), "what went before does not hold up what is right"
+    assert source.counters()["not_advancing"] == 3
+    # A new connection counts from zero again; on the source's axis it goes on.
+    assert offered(0.1, base_s + 9.5)
+    events = [source.next_event(0) for _ in range(2)]
+    assert [round(float(e.pts_s[0]), 2) for e in events if isinstance(e, VideoChunk)] == [8.08, 9.6]
+
+
+def test_repeated_pictures_are_no_new_media() -> None:
+    source = made_up()
+    assert not source._accept("video", None, time.monotonic(), 2.0)
+    assert source.counters()["frozen"] == 1
