@@ -56,14 +56,15 @@ class FusionRuns:
     def ask(self, track: Track, last: int, audio: FeatureTimeline | None) -> None:
         """Ask for the run whose window ends at step `last`; a voice that is not heard at any step says nothing."""
         held = self._windows.steps(last, track.first_step)
-        steps, rows = self._windows.estimated(held, track.emitted_until)
+        fresh, fresh_rows = self._windows.estimated(held, track.emitted_until)
+        steps, rows = list(fresh), list(fresh_rows)
         described = self._describe(track, steps, audio)
         if track.number == VOICE:
             heard = [at for at, (modalities, _) in enumerate(described) if modalities]
             steps, rows = [steps[at] for at in heard], [rows[at] for at in heard]
             described = [described[at] for at in heard]
         track.emitted_until = last + 1
-        if len(steps) == 0:
+        if not steps:
             return
         feeds: dict[str, Array] = {}
         for name, modality in self._contract.modalities.items():

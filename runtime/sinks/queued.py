@@ -10,7 +10,7 @@ from types import TracebackType
 
 from ..estimate import Estimate
 from ..faces import Face, Frame
-from .base import FrameSink, Header, Sink
+from .base import FrameSink, Header, ReaderGone, Sink
 
 __all__ = ["QueuedSink"]
 
@@ -67,7 +67,7 @@ class QueuedSink:
             self._put("frames", 1, lambda: sink.show(frame, pts_s, faces))
 
     def close(self) -> None:
-        """Raises nothing but what closing the sink itself raises."""
+        """Raises what closing the sink raises, and what writing raised since the last call."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -79,6 +79,9 @@ class QueuedSink:
                 self._drop(left)
                 return
         self.sink.close()
+        failure, self._failure = self._failure, None
+        if failure is not None and not isinstance(failure, ReaderGone):
+            raise failure
 
     def __enter__(self) -> QueuedSink:
         self.sink.__enter__()
