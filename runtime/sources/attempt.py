@@ -131,12 +131,12 @@ class Attempt:
             if now - began > self._reconnect.start_s:
                 return Fault(f"no media within {self._reconnect.start_s:g} s of connecting")
             return None
-        for stream in self.open_streams:
-            if stream in self._was_silent and stream not in self._came:
-                continue
-            if now - self._progress[stream] > self._reconnect.stall_s:
-                return Fault(f"{stream} stalled: nothing came for {self._reconnect.stall_s:g} s")
-        return None
+        watched = [s for s in self.open_streams if s in self._came or s not in self._was_silent]
+        stalled = [s for s in watched if now - self._progress[s] > self._reconnect.stall_s]
+        # In a file one stream may pause for long; of a camera each has to go on.
+        if not stalled or (self._paced and len(stalled) < len(watched)):
+            return None
+        return Fault(f"{' and '.join(stalled)} stalled: nothing came for {self._reconnect.stall_s:g} s")
 
     def _nothing_wanted(self) -> Fault:
         name = "+".join(source.public for source in self._sources)

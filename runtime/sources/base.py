@@ -160,7 +160,7 @@ class LiveSource(Source, Protocol):
         ...
 
     def counters(self) -> Mapping[str, int | float]:
-        """Since entering: frames_in, frames_dropped, audio_chunks_in, audio_chunks_dropped, not_advancing, gaps,
+        """Since the first reading: frames_in, frames_dropped, audio_chunks_in, audio_chunks_dropped, not_advancing, gaps,
         reconnects; now: queue_video, queue_audio (entries waiting), skew_ms, drift_ppm (0 until measured).
 
         `not_advancing` counts frames and chunks whose time did not advance or leapt ahead. `skew_ms` is how much

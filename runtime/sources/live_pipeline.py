@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from affectrt.bundle.errors import AffectError, MissingDependency
+from affectrt.bundle.errors import MediaError, MissingDependency
 
 from .base import StreamName, VideoWish
 from .elements import Capture, Step, audio_branch, captures, video_branch
@@ -178,9 +178,12 @@ class LivePipeline:
             counted = branch.get_by_name("rate").get_static_pad("sink")
             counted.add_probe(lib.PadProbeType.BUFFER, sound_probe(self._drift, self._pipeline, ahead=not paced))
         branch.sync_state_with_parent()
-        linked = pad.link(branch.get_static_pad("sink"))
-        if linked != lib.PadLinkReturn.OK:
-            raise AffectError(f"the {stream} stream could not be connected ({linked.value_nick})")
+        try:
+            linked = pad.link(branch.get_static_pad("sink")) == lib.PadLinkReturn.OK
+        except Exception:  # the overrides' LinkError, which plain PyGObject does not have
+            linked = False
+        if not linked:
+            raise MediaError(f"the {stream} stream describes itself in a way that no player takes")
         self.sinks = {**self.sinks, stream: branch.get_by_name("sink")}
 
     # -- called by GStreamer, from its threads ---------------------------------------------------------------------

@@ -18,7 +18,7 @@ class Mailbox:
     """Holds at most `max_frames` video chunks and `max_audio_s` of sound, in the order in which they came.
 
     Gaps and ends are never dropped; of gaps with nothing between them the last one stays. Any number of threads put,
-    one takes.
+    one takes. What came and went before the first `take` is not counted: nobody was reading yet.
     """
 
     def __init__(self, audio_rate_hz: int | None, *, max_frames: int = 2, max_audio_s: float = 1.0) -> None:
@@ -31,6 +31,7 @@ class Mailbox:
         self.came = {"video": 0, "audio": 0}
         self.dropped = {"video": 0, "audio": 0}
         self._samples = 0
+        self._begun = False
 
     def put(self, event: Event) -> None:
         with self._changed:
@@ -61,6 +62,9 @@ class Mailbox:
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
+            if not self._begun:
+                self._begun = True
+                self.came, self.dropped = dict(self.waiting), {"video": 0, "audio": 0}
             while not stopped():
                 if self._events:
                     event = self._events.popleft()

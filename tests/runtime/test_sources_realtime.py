@@ -12,7 +12,15 @@ from doubles.media import cut, flash_and_beep, write_media
 from doubles.tiny_bundle import tiny_contract
 
 from affectrt.bundle.errors import MediaError
-from affectrt.runtime.sources import FileSource, GstLiveSource, VideoChunk, VideoWish, open_source, parse_source
+from affectrt.runtime.sources import (
+    FileSource,
+    GstLiveSource,
+    Reconnect,
+    VideoChunk,
+    VideoWish,
+    open_source,
+    parse_source,
+)
 
 RATE_HZ = 16_000
 STEP_S = 0.04
@@ -110,6 +118,30 @@ def test_a_slow_reader_of_a_played_file_loses_frames_and_not_the_time(tmp_path: 
         reading = read_live(source, 10, each=slow)
         assert source.counters()["frames_dropped"] > 40
     assert max(reading.ages_s["video"]) < 0.4 and sorted(reading.ends) == ["audio", "video"]
+
+
+def test_sound_that_pauses_or_ends_early_stops_nothing(tmp_path: Path) -> None:
+    frames, samples, times = flash_and_beep(4)
+    path = write_media(tmp_path / "short.mkv", frames=frames, samples=samples[:36_000])
+    hasty = Reconnect(stall_s=0.5)
+    with GstLiveSource(parse_source(path), video=VideoWish(160, 30), audio_rate_hz=RATE_HZ, reconnect=hasty) as source:
+        reading = read_live(source, 10)
+    assert sorted(reading.ends) == ["audio", "video"] and source.outcome.complete
+    assert len(reading.flashes_s()) == len(times) and len(reading.beeps_s()) == 1
+
+
+def test_an_error_in_a_callback_of_gstreamer_reaches_the_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, samples, _ = flash_and_beep(1)
+    path = write_media(tmp_path / "clip.mkv", frames=frames, samples=samples)
+
+    def broken(*_: object, **__: object) -> str:
+        raise ArithmeticError("broken on purpose")
+
+    monkeypatch.setattr("affectrt.runtime.sources.live_pipeline.video_branch", broken)
+    with pytest.raises(ArithmeticError, match="on purpose"), played(path):
+        pass
 
 
 def test_broken_files_are_told_as_when_they_are_read(tmp_path: Path) -> None:
