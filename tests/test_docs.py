@@ -11,7 +11,8 @@ import pytest
 from affectrt.cli.main import VERBS, main
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bundle" / "SPEC.md") if p.is_file()]
+NAMES = ("README.md", "CONTRIBUTING.md", "bundle/SPEC.md", "docs/live.md")
+DOCUMENTS = [ROOT / name for name in NAMES if (ROOT / name).is_file()]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 

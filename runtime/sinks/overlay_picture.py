@@ -126,7 +126,7 @@ class OverlayPicture:
         left = max(0, min(left, self.layout.picture.right - width))
         top = max(0, min(top, self.layout.picture.bottom - height * len(lines)))
         plate = canvas[top : top + height * len(lines), left : left + width]
-        plate[:] = plate // 4
+        plate[:] = plate // 6
         for index, line in enumerate(lines):
             at = (left + 4, top + index * height + round(0.72 * height))
             cv2.putText(canvas, line, at, _FONT, size, colour if index == 0 else INK, 1, cv2.LINE_AA)
