@@ -55,7 +55,7 @@ def test_a_file_plays_by_the_clock_to_its_end_and_in_step(suffix: str, tmp_path:
     assert 2.5 < took < 3.7
     assert np.abs(reading.flashes_s() - times).max() < 0.05 and len(reading.flashes_s()) == len(times)
     assert np.abs(reading.beep_after_flash_s()).max() <= STEP_S
-    assert len(reading.frames) + counters["frames_dropped"] == pytest.approx(75, abs=1)
+    assert counters["frames_dropped"] <= 2 and len(reading.frames) >= 70
     assert -0.05 < np.median(reading.ages_s["video"]) < 0.05
 
 
@@ -64,7 +64,7 @@ def test_sound_that_starts_300_ms_late_stays_in_step(tmp_path: Path) -> None:
     path = write_media(tmp_path / "late.mkv", frames=frames, samples=samples[14_400:], audio_from_s=0.3)
     with played(path) as source:
         reading = read_live(source, 10)
-    assert reading.chunks[0][0] - reading.frames[0][0] == pytest.approx(0.3, abs=0.03)
+    assert reading.chunks[0][0] == pytest.approx(0.3, abs=0.03)
     assert np.abs(reading.beep_after_flash_s()).max() <= STEP_S
     assert np.abs(counted_beeps_s(reading)[0] - reading.flashes_s()[0]) > 0.2, "the offset was not in the file"
 
@@ -130,9 +130,7 @@ def test_sound_that_pauses_or_ends_early_stops_nothing(tmp_path: Path) -> None:
     assert len(reading.flashes_s()) == len(times) and len(reading.beeps_s()) == 1
 
 
-def test_an_error_in_a_callback_of_gstreamer_reaches_the_reader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_in_a_callback_reaches_the_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames, samples, _ = flash_and_beep(1)
     path = write_media(tmp_path / "clip.mkv", frames=frames, samples=samples)
 
