@@ -28,7 +28,7 @@ from affectrt.runtime.run import RunReport, run_bundle
 from affectrt.runtime.scheduler import batch_rows, full_batches, stacked
 from affectrt.runtime.session import Request, Session
 from affectrt.runtime.sinks import open_sink
-from affectrt.runtime.sources import Event, Source, StreamEnd, open_source
+from affectrt.runtime.sources import AudioChunk, Event, Source, VideoChunk, open_source
 from affectrt.runtime.sources.memory import MemorySource
 
 __all__ = ["Call", "PipelineResult", "compare_pipeline", "recorded_calls", "seconds_of_session"]
@@ -193,7 +193,7 @@ def _events(source: Source) -> list[Event]:
 
 
 def _in_memory(events: Sequence[Event]) -> MemorySource:
-    return MemorySource([e for e in events if not isinstance(e, StreamEnd)])
+    return MemorySource([e for e in events if isinstance(e, (VideoChunk, AudioChunk))])
 
 
 def _run_calls(engines: Mapping[str, Engine], calls: Sequence[Call]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -19,6 +20,8 @@ __all__ = ["APT_LINE", "FrameCopier", "bind_unwinder", "gst", "mapped", "running
 
 # A module or an object of GStreamer: its binding is made at run time, so that there is nothing to check against.
 Gst = Any
+
+_LOADING = threading.Lock()
 
 APT_LINE = (
     "sudo apt install python3-gi python3-gst-1.0 gir1.2-gst-plugins-base-1.0 "
@@ -37,12 +40,18 @@ def bind_unwinder() -> None:
         ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
-@cache
 def gst() -> Gst:
     """The initialised `Gst` module. MissingDependency names the packages when there is none.
 
-    GstApp and GstVideo are imported first: elements made before that lack `try_pull_sample`.
+    Several threads may want it first: one that did not wait for the other would find an empty registry.
     """
+    with _LOADING:
+        return _loaded()
+
+
+@cache
+def _loaded() -> Gst:
+    # GstApp and GstVideo are imported first: elements made before that lack `try_pull_sample`.
     bind_unwinder()
     try:
         import gi
