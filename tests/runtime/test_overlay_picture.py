@@ -24,7 +24,8 @@ def test_the_box_and_the_dot_stand_where_they_should_in_the_track_s_colour(tmp_p
     for x, y in ((left, 120), (right - 1, 120), (150, bottom - 1)):
         assert near(shown[y, x], colour_of(0), 90), (x, y, shown[y, x])
     assert near(shown[120, 150], (GREY,) * 3, 12), "the face itself is not painted over"
-    x, y = picture.in_plane(0.5, -0.5)
+    plane = picture.layout.plane
+    x, y = round(plane.left + 0.75 * (plane.width - 1)), round(plane.top + 0.75 * (plane.height - 1))
     assert near(shown[y, x], colour_of(0)), shown[y, x]
     for valence, arousal in ((-0.5, 0.5), (0.5, 0.5), (-0.5, -0.5)):
         x, y = picture.in_plane(valence, arousal)
@@ -36,6 +37,8 @@ def test_the_plane_and_the_curves_have_valence_and_arousal_the_right_way_round()
     plane = picture.layout.plane
     assert picture.in_plane(-1, -1) == (plane.left, plane.bottom - 1)
     assert picture.in_plane(1, 1) == (plane.right - 1, plane.top)
+    assert picture.in_plane(1, -1) == (plane.right - 1, plane.bottom - 1)
+    assert picture.in_plane(-1, 1) == (plane.left, plane.top)
     known = {0: [estimate(s, valence=0.9, arousal=-0.9) for s in range(100)]}
     drawn = picture.draw(frame(), 99 / HZ, [], known)
     for place, up in ((picture.layout.valence, True), (picture.layout.arousal, False)):
