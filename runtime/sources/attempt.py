@@ -33,7 +33,7 @@ _PACED_REACH_S = 30.0
 
 class Attempt:
     """`run` belongs to one thread and returns when the connection is over. `accept` and `at_end` are called from the
-    pulling threads, one a stream; `first_media` from the thread of `run`.
+    pulling threads, one a stream; `first_media` from the thread of `run`. `reading` says whether anybody reads yet.
 
     `silent` has streams that gave nothing in the attempt before although others did: they are not waited for.
     """
@@ -50,6 +50,7 @@ class Attempt:
         transport: str,
         silent: frozenset[StreamName],
         stopped: Callable[[], bool],
+        reading: Callable[[], bool],
         accept: Accept,
         first_media: Callable[[Attempt], None],
         at_end: Callable[[StreamName], None],
@@ -59,7 +60,7 @@ class Attempt:
         self._audio_rate_hz = audio_rate_hz or 16_000
         self._reconnect = reconnect
         self._was_silent = silent
-        self._stopped = stopped
+        self._stopped, self._reading = stopped, reading
         self._accept, self._first_media, self._at_end = accept, first_media, at_end
         self._pipeline = LivePipeline(sources, wanted, video, audio_rate_hz, drift, transport)
         self._paced = any(source.kind in {"file", "http"} for source in sources)
@@ -69,6 +70,8 @@ class Attempt:
         self._over: set[StreamName] = set()
         self._error: BaseException | None = None
         self._closing = False
+        # A file plays from its beginning for whoever begins to read it.
+        self._held = all(source.kind == "file" for source in sources)
         self.finite = all(source.kind == "file" or "duration" in source.options for source in sources)
         self.duration_s: float | None = None
 
@@ -97,18 +100,21 @@ class Attempt:
         """
         began = time.monotonic()
         try:
-            self._pipeline.start()
+            self._pipeline.start(held=self._held)
             told = False
             while not self._stopped():
                 fault = self._pipeline.poll(_POLL_S)
                 self._start_pullers()
                 if self._error is not None:
                     raise self._error
-                if not told and self._pipeline.complete and self._came:
+                if not told and self._pipeline.complete and (self._came or (self._held and self.streams)):
                     self.duration_s = self._pipeline.duration_s()
                     self.finite = self.finite or self._known_length()
                     told = True
                     self._first_media(self)
+                if told and self._held and self._reading():
+                    self._held, began = False, time.monotonic()
+                    self._pipeline.play()
                 fault = fault or self._fault(began)
                 if fault is not None:
                     return fault
@@ -128,6 +134,8 @@ class Attempt:
         if self._pipeline.complete and not self._pipeline.sinks:
             return self._nothing_wanted()
         if not self._came:
+            if self._held and self._pipeline.complete:
+                return None
             if now - began > self._reconnect.start_s:
                 return Fault(f"no media within {self._reconnect.start_s:g} s of connecting")
             return None

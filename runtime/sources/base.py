@@ -161,7 +161,8 @@ class LiveSource(Source, Protocol):
 
     def counters(self) -> Mapping[str, int | float]:
         """Since the first reading: frames_in, frames_dropped, audio_chunks_in, audio_chunks_dropped; since entering:
-        not_advancing, frozen, gaps, reconnects; now: queue_video, queue_audio (entries waiting), skew_ms, drift_ppm (0 until measured).
+        not_advancing, frozen, gaps, reconnects; now: queue_video, queue_audio (entries waiting), skew_ms, drift_ppm
+        (0 until measured).
 
         `not_advancing` counts frames and chunks whose time did not advance or leapt ahead. `skew_ms` is how much
         later sound arrives than the picture of the same media time. `drift_ppm` is how much faster the samples come

@@ -215,6 +215,7 @@ class GstLiveSource:
             transport=self._transport,
             silent=silent,
             stopped=lambda: self._stopped,
+            reading=lambda: self._mailbox.begun,
             accept=self._accept,
             first_media=self._first_media,
             at_end=lambda stream: self._mailbox.put(StreamEnd(stream)),

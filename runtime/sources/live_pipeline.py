@@ -70,8 +70,11 @@ class LivePipeline:
         known, duration = self._pipeline.query_duration(lib.Format.TIME)
         return float(duration) / 1e9 if known and 0 < duration != lib.CLOCK_TIME_NONE else None
 
-    def start(self) -> None:
-        """Build and play. Raises MissingDependency; everything else is told by `poll`."""
+    def start(self, *, held: bool) -> None:
+        """Build and play; `held`: only up to the first picture, until `play` is called.
+
+        Raises MissingDependency; everything else is told by `poll`.
+        """
         lib = gst()
         self._pipeline = lib.Pipeline.new(None)
         # A sound card's own clock would become the pipeline's; ages and a pair need the one that all share.
@@ -84,7 +87,10 @@ class LivePipeline:
                 parts = captures(source, wanted, self._registry)
             for part in parts:
                 self._add(part, source, wanted)
-        self._pipeline.set_state(lib.State.PLAYING)
+        self._pipeline.set_state(lib.State.PAUSED if held else lib.State.PLAYING)
+
+    def play(self) -> None:
+        self._pipeline.set_state(gst().State.PLAYING)
 
     def poll(self, wait_s: float) -> Fault | None:
         """What GStreamer has said within `wait_s`: the first fatal thing, else None.

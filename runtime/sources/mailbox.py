@@ -31,7 +31,7 @@ class Mailbox:
         self.came = {"video": 0, "audio": 0}
         self.dropped = {"video": 0, "audio": 0}
         self._samples = 0
-        self._begun = False
+        self.begun = False
 
     def put(self, event: Event) -> None:
         with self._changed:
@@ -62,8 +62,8 @@ class Mailbox:
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            if not self._begun:
-                self._begun = True
+            if not self.begun:
+                self.begun = True
                 self.came, self.dropped = dict(self.waiting), {"video": 0, "audio": 0}
             while not stopped():
                 if self._events:

@@ -59,6 +59,17 @@ def test_a_file_plays_by_the_clock_to_its_end_and_in_step(suffix: str, tmp_path:
     assert -0.05 < np.median(reading.ages_s["video"]) < 0.05
 
 
+def test_a_file_plays_from_its_beginning_when_reading_begins(tmp_path: Path) -> None:
+    frames, samples, _ = flash_and_beep(1)
+    path = write_media(tmp_path / "clip.mkv", frames=frames, samples=samples)
+    with played(path) as source:
+        time.sleep(1.5)  # engines are opened meanwhile
+        reading = read_live(source, 5)
+        assert source.counters()["frames_dropped"] == 0
+    assert reading.frames[0][0] == pytest.approx(0, abs=0.05) and len(reading.frames) == 25
+    assert max(reading.ages_s["video"]) < 0.3
+
+
 def test_sound_that_starts_300_ms_late_stays_in_step(tmp_path: Path) -> None:
     frames, samples, _ = flash_and_beep(3)
     path = write_media(tmp_path / "late.mkv", frames=frames, samples=samples[14_400:], audio_from_s=0.3)
