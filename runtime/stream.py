@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal, TypeGuard
@@ -72,7 +71,8 @@ class Stream:
         self._ended_by_duration = False
         self.waited_s = 0.0
         self._events: Iterator[Event] | None = None
-        self._ages_ms: deque[float] = deque(maxlen=_AGES_KEPT)
+        self._ages_ms = np.zeros(_AGES_KEPT)
+        self._aged = 0
         self._dropped_told = 0
         self._opener: threading.Thread | None = None
         self._open_failure: BaseException | None = None
@@ -241,7 +241,8 @@ class Stream:
             quality = replace(estimate.quality, frames_dropped=fresh if index == 0 else 0)
             told.append(replace(estimate, quality=quality, age_ms=None if age_s is None else 1000 * age_s))
             if age_s is not None:
-                self._ages_ms.append(1000 * age_s)
+                self._ages_ms[self._aged % _AGES_KEPT] = 1000 * age_s
+                self._aged += 1
                 self.largest_age_ms = max(self.largest_age_ms or 0.0, 1000 * age_s)
         return told
 
@@ -259,7 +260,7 @@ class Stream:
         """Age at emission: p50 and p99 of the last 5000 estimates, and the largest of all."""
         if self.largest_age_ms is None:
             return {}
-        p50, p99 = np.percentile(np.fromiter(self._ages_ms, float), (50, 99))
+        p50, p99 = np.percentile(self._ages_ms[: self._aged], (50, 99))
         return {"p50": round(float(p50), 1), "p99": round(float(p99), 1), "max": round(self.largest_age_ms, 1)}
 
     def outcome(self) -> Outcome:

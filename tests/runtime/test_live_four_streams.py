@@ -31,7 +31,7 @@ def test_four_streams_are_estimated_in_real_time() -> None:
         print(
             f"{report.source}: {report.estimates} estimates, {report.counters['frames_dropped']} of "
             f"{report.counters['frames_in']} frames dropped, age p50 {report.ages_ms['p50']:.0f} ms, "
-            f"p99 {report.ages_ms['p99']:.0f} ms (look-ahead {look_ahead_s:g} s, hop {hop_s:g} s; load before {busy:.1f})"
+            f"p99 {report.ages_ms['p99']:.0f} ms (look-ahead {look_ahead_s:g} s, hop {hop_s:g} s, load {busy:.1f})"
         )
         assert report.failure is None and report.gap_count == 0 and report.skipped_steps == 0
         assert report.estimates >= 25 * (SECONDS - 5)
