@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
     "calibrate": Verb("calibrate", "Add INT8 and FP16 graphs to a bundle, guarded by CCC."),
     "build": Verb("build", "Make every graph of a bundle executable on this machine."),
     "run": Verb("run", "Valence and arousal of a file or a live source."),
+    "assets": Verb("assets", "Fetch what a run may need, such as a face detector."),
     "bench": Verb("bench", "Latency and throughput of a bundle on this machine."),
     "inspect": Verb("inspect", "What is in a bundle."),
     "verify": Verb("verify", "Is a bundle intact, and does every graph run."),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from affectrt.bundle.errors import EngineError, listed
 from affectrt.bundle.plain_files import os_reason
 
+from ..cache_folder import CACHE_VARIABLE, cache_folder
 from .engine_record import BuildOptions, EngineKey, EngineRecord, record_from_json
 from .own_files import read_own, write_own
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CACHE_VARIABLE", "EngineCache"]
 
-CACHE_VARIABLE = "AFFECTRT_CACHE_DIR"
 MAX_SIDECAR_BYTES = 1 << 20
 MAX_SIDECARS = 1000  # a folder holds one per TensorRT, driver and set of options that was ever tried
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -35,7 +35,7 @@ class EngineCache:
     """The engines under `root`; by default $AFFECTRT_CACHE_DIR/engines, else affectrt/engines in the user's cache."""
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = default_root() if root is None else Path(root)
+        self.root = cache_folder("engines") if root is None else Path(root)
 
     def place(self, key: EngineKey) -> Path:
         """Where the engine of a key lies or will lie; its record has the suffix .json."""
@@ -185,19 +185,3 @@ class EngineCache:
         except OSError:
             return []
         return [*names[:3], "…"] if len(names) > 3 else names
-
-
-def default_root() -> Path:
-    """Where engines lie unless someone says otherwise; raises EngineError where this user has no home."""
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given) / "engines"
-    cache = os.environ.get("XDG_CACHE_HOME")
-    if cache and Path(cache).is_absolute():
-        return Path(cache) / "affectrt" / "engines"
-    try:
-        return Path.home() / ".cache" / "affectrt" / "engines"
-    except RuntimeError:
-        raise EngineError(
-            "there is no home directory to keep engines in", fix=f"export {CACHE_VARIABLE}=FOLDER"
-        ) from None

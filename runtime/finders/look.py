@@ -1,0 +1,34 @@
+"""What a face looks like, coarsely: enough to tell two people apart who cross, not to recognise anybody."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..faces import Frame
+from ..five_point import aligned_square
+from .geometry import Geometry
+
+__all__ = ["Look", "likeness", "look_of"]
+
+Look = npt.NDArray[np.float32]
+"""The face turned upright, 12 x 12 pixels, RGB in [0, 1]."""
+
+_PX = 12
+# Measured on one portrait, mirrored, darkened and tinted: a face differs from itself by up to 0.15, from others by
+# 0.13 to 0.25. So it decides between the likely, and forbids nothing.
+_UNLIKE = 0.2
+
+
+def look_of(picture: Frame, face: Geometry) -> Look | None:
+    """None where the five points make no face."""
+    try:
+        square = aligned_square(picture, face.landmarks, _PX, 0.0)
+    except ValueError:
+        return None
+    return square.astype(np.float32) / np.float32(255)
+
+
+def likeness(one: Look, other: Look) -> float:
+    """1: the same, 0: a mean difference of 0.2 or more."""
+    return max(0.0, 1 - float(np.abs(one - other).mean()) / _UNLIKE)
