@@ -33,7 +33,7 @@ class Segment:
     """State of one stretch; `ask` is called for every computation it needs.
 
     With `found_faces` faces come from a detector, and tracks end when they are no longer seen; without, each face that
-    is shown stays for the whole segment.
+    is shown stays for the whole segment. `alone` is the track of a segment that has no video.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Segment:
         source: str | None,
         ask: Asked,
         found_faces: bool = False,
+        alone: int = 0,
     ) -> None:
         self._contract = contract
         self._windows = FusionWindows(contract.fusion, hop, first_step)
@@ -64,7 +65,7 @@ class Segment:
         if contract.video is not None and "video" in used:
             self._frames = FrameSelector(contract.step_hz, contract.video.max_hold_s, first_step)
         else:
-            self._start_track(0, first_step)
+            self._start_track(alone, first_step)
         if contract.audio is not None and "audio" in used:
             self._audio = AudioSpanner(contract.audio, contract.step_hz, first_step)
             self._audio_line = self._timeline(contract.audio.feature_dim, first_step)

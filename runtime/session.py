@@ -27,6 +27,7 @@ from .estimate import Estimate
 from .faces import Face, Frame, whole_frame
 from .fusion_runs import Done
 from .segment import Segment
+from .track import VOICE
 
 __all__ = ["Request", "Session"]
 
@@ -91,6 +92,7 @@ class Session:
                 expected="a source with at least one of the model's modalities",
             )
         self._ended: set[str] = set()
+        self._absent: set[str] = set()
         self._found_faces = found_faces
         self._fusion_stages = frozenset(stage.stage for stage in contract.fusion.stages)
         self._waiting: dict[Request, Done] = {}
@@ -112,6 +114,7 @@ class Session:
         faces: Sequence[Sequence[Face]] | None = None,
     ) -> None:
         """Frames (uint8 RGB, height × width × 3) with media times in seconds; faces default to the whole frame."""
+        self._returns("video")
         for index, (frame, pts) in enumerate(zip(frames, pts_s, strict=True)):
             found = faces[index] if faces is not None else [whole_frame(frame)]
             self._at(float(pts)).push_frame(PlacedFrame(float(pts), frame, tuple(found)))
@@ -119,6 +122,7 @@ class Session:
 
     def push_audio(self, samples: Samples, pts_s: float) -> None:
         """Mono samples in [-1, 1] at the contract's rate, the first of them at media time `pts_s`."""
+        self._returns("audio")
         samples = np.asarray(samples, np.float32)
         if not np.isfinite(samples).all():
             samples = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
@@ -151,6 +155,21 @@ class Session:
             self._ending.append(self._segment)
             self._segment = None
         self._collect()
+
+    def mark_absent(self, modality: str) -> None:
+        """A live source gives nothing of this modality: a gap, after which the others go on without it.
+
+        When it comes again that is another gap. The last modality that gives something is never absent.
+        """
+        giving = self._used - self._ended - self._absent
+        if modality in giving and len(giving) > 1:
+            self._absent.add(modality)
+            self.mark_gap(f"{modality} is absent")
+
+    def _returns(self, modality: str) -> None:
+        if modality in self._absent:
+            self._absent.discard(modality)
+            self.mark_gap(f"{modality} is back")
 
     # -- computation and estimates -----------------------------------------------------------------------------
 
@@ -214,7 +233,8 @@ class Session:
     def _new_segment(self, first_step: int) -> Segment:
         return Segment(
             self.contract,
-            used=self._used - self._ended,
+            used=self._used - self._ended - self._absent,
+            alone=VOICE if self._found_faces and "video" in self._used else 0,
             hop=self.hop_steps,
             first_step=first_step,
             source=self.source,

@@ -17,7 +17,7 @@ from .estimate import Estimate
 from .faces import FaceFinder
 from .replay import feed, finds_faces
 from .session import Request, Session
-from .sources import AudioChunk, Event, LiveSource, Outcome, Source, VideoChunk
+from .sources import AudioChunk, Event, Gap, LiveSource, Outcome, Source, VideoChunk
 from .writer import Writer, look_ahead_s
 
 __all__ = ["Stream", "is_live"]
@@ -29,6 +29,8 @@ LATE_S = 0.5
 # How long a stream may hold up the others with media that has come, such as frames in which faces are sought.
 _TURN_S = 0.25
 _AGES_KEPT = 5000
+# A modality of a live source that is so far behind the other one is not waited for.
+_ABSENT_S = 3.0
 _STOP_S = 2.0
 
 State = Literal["opening", "running", "ended", "failed"]
@@ -73,6 +75,7 @@ class Stream:
         self._events: Iterator[Event] | None = None
         self._ages_ms = np.zeros(_AGES_KEPT)
         self._aged = 0
+        self._reached: dict[str, float] = {}
         self._dropped_told = 0
         self._opener: threading.Thread | None = None
         self._open_failure: BaseException | None = None
@@ -172,12 +175,23 @@ class Stream:
             writer.open()
         gaps = self.session.gap_count
         feed(self.session, event, self._finder, writer.show if writer.wants_frames else None)
+        if isinstance(event, VideoChunk):
+            self._came("video", float(event.pts_s[-1]))
+        elif isinstance(event, AudioChunk):
+            self._came("audio", event.pts_s)
+        elif isinstance(event, Gap):
+            self._reached.clear()
         if self.session.gap_count > gaps:
             _log.warning("gap in %s: %s", self.name, self.session.gaps[-1])
-        if isinstance(event, VideoChunk):
-            self.media_s = max(self.media_s, float(event.pts_s[-1]))
-        elif isinstance(event, AudioChunk):
-            self.media_s = max(self.media_s, event.pts_s)
+
+    def _came(self, modality: str, at_s: float) -> None:
+        self.media_s = max(self.media_s, at_s)
+        self._reached[modality] = at_s
+        if not self.live or self.session is None:
+            return
+        for other in self.source.modalities:
+            if at_s - self._reached.setdefault(other, at_s) > _ABSENT_S:
+                self.session.mark_absent(other)
 
     def _end_in_time(self) -> None:
         if self.state == "opening":

@@ -46,7 +46,8 @@ class SlowEngine:
 class LiveDouble:
     """Grey frames and a steady sound from media time 0, in real time by `clock`, for `seconds` of media.
 
-    `gaps`: (from, to, reason), media seconds that are lost. `fails_at`: the source is lost for good. Queues hold 2
+    `gaps`: (from, to, reason), media seconds that are lost; `blind`: (from, to) without frames. `fails_at`: the source
+    is lost for good. Queues hold 2
     frames and 1 s of sound.
     """
 
@@ -62,6 +63,7 @@ class LiveDouble:
         chunk_s: float = 0.02,
         rate_hz: int = 16_000,
         gaps: Sequence[tuple[float, float, str]] = (),
+        blind: tuple[float, float] = (0.0, 0.0),
         fails_at: float | None = None,
         grey: Callable[[float], int] = lambda at: 100,
         opens: Callable[[], None] = lambda: None,
@@ -85,6 +87,7 @@ class LiveDouble:
         self._seconds = seconds
         self._gaps, self._lost = deque(gaps), tuple(gaps)
         self._fails_at = fails_at
+        self._blind = blind
         self._ends = deque(StreamEnd(n) for n in ("video", "audio") if n in self.modalities)  # type: ignore[arg-type]
         self._stopped = False
 
@@ -139,7 +142,8 @@ class LiveDouble:
             lag = period if kind == "audio" else 0.0
             while (at := self._made[kind] * period) < self._seconds - 1e-9 and at + lag <= now + 1e-9:
                 self._made[kind] += 1
-                if not any(begin - 1e-9 <= at < end - 1e-9 for begin, end, _ in self._lost):
+                unseen = kind == "video" and self._blind[0] <= at < self._blind[1]
+                if not unseen and not any(begin - 1e-9 <= at < end - 1e-9 for begin, end, _ in self._lost):
                     self._counts[kind] += 1
                     self._queue(kind, self._media(kind, at))
 

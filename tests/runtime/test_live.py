@@ -182,3 +182,14 @@ def test_an_overlay_of_several_sources_is_refused(bundle: Bundle) -> None:
     sinks: list[Sink] = [sink]
     with pytest.raises(UsageError, match="several sources"):
         run_streams(bundle, [clip("a", 1, 1), clip("b", 1, 1)], sinks, clock=clock)
+
+
+def test_a_camera_that_gives_sound_alone_for_a_while_is_heard_meanwhile(bundle: Bundle) -> None:
+    clock = Clock()
+    blind = LiveDouble(clock, seconds=20, blind=(4.0, 14.0))
+    (report,), kept = run(bundle, [blind], clock)
+    alone = [e for e in kept.estimates if e.modalities == ("audio",)]
+    assert report.gaps == ("video is absent", "video is back")
+    assert {round(e.t_s) for e in alone} >= set(range(8, 14)), "what is older by then is late"
+    assert [e.t_s for e in kept.estimates] == sorted(e.t_s for e in kept.estimates)
+    assert kept.estimates[-1].modalities == ("video", "audio") and kept.estimates[-1].t_s > 19

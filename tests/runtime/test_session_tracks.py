@@ -155,3 +155,23 @@ def test_steps_before_and_after_a_gap_are_never_the_same() -> None:
     session.push_video([PICTURE] * 5, 0.165 + np.arange(5) * STEP_S)
     session.flush()
     assert steps_of(drain(session, c), 0) == list(range(9))
+
+
+def test_a_modality_that_is_absent_is_not_waited_for_and_comes_back() -> None:
+    c = contract(window=10, warm_up=4)
+    session = Session(c, found_faces=True)
+    sound = np.full(RATE, 0.3, np.float32)
+    session.push_video([PICTURE] * 25, np.arange(25) * STEP_S, [[FACE]] * 25)
+    for second in range(4):
+        session.push_audio(sound, float(second))
+    session.mark_absent("video")
+    session.mark_absent("audio")
+    for second in range(4, 7):
+        session.push_audio(sound, float(second))
+    session.push_video([PICTURE] * 25, 7 + np.arange(25) * STEP_S, [[FACE]] * 25)
+    session.push_audio(sound, 7.0)
+    session.flush()
+    got = drain(session, c)
+    assert steps_of(got, -1) == list(range(80, 175)), "held for 0.2 s, lost for 2 s, then alone"
+    assert steps_of(got, 5) == [*range(80), *range(175, 200)]
+    assert session.gaps == ["video is absent", "video is back"]
