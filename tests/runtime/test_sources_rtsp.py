@@ -103,6 +103,8 @@ def test_twenty_kills_are_survived_without_growth() -> None:
     assert max(took) < interval_s + 2.0
     assert len(reading.gaps) == 20 == counters["reconnects"] == counters["gaps"]
     assert threads.max() == threads.min() and files[-5:].max() <= files[:5].max()
+    # A pipeline that is not let go costs about 0.8 MB and four descriptors. Twenty kills are too few to tell a smaller
+    # leak from an allocator that still warms up, which takes some hundred.
     assert slope < 0.5
 
 
