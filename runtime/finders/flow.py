@@ -54,7 +54,7 @@ def moves(before: Grey, now: Grey, points: Sequence[Points]) -> list[tuple[Point
     if not points:
         return []
     own = np.vstack(points)
-    there = own
+    there: Points = own
     sound = np.zeros(len(own), bool)
     if len(own):
         # Only where faces are: the cost is that of the pictures' pyramids.
@@ -63,12 +63,13 @@ def moves(before: Grey, now: Grey, points: Sequence[Points]) -> list[tuple[Point
         before, now = np.ascontiguousarray(before[y0:y1, x0:x1]), np.ascontiguousarray(now[y0:y1, x0:x1])
         corner = np.array([x0 + 0.5, y0 + 0.5])  # cv2 counts from the middle of a pixel
         start = (own - corner).astype(np.float32)
-        there, ok, _ = cv2.calcOpticalFlowPyrLK(before, now, start, start.copy(), winSize=_WINDOW, maxLevel=_LEVELS)
-        back, back_ok, _ = cv2.calcOpticalFlowPyrLK(now, before, there, there.copy(), winSize=_WINDOW, maxLevel=_LEVELS)
+        found, ok, _ = cv2.calcOpticalFlowPyrLK(before, now, start, start.copy(), winSize=_WINDOW, maxLevel=_LEVELS)
+        back, back_ok, _ = cv2.calcOpticalFlowPyrLK(now, before, found, start.copy(), winSize=_WINDOW, maxLevel=_LEVELS)
         limits = (now.shape[1], now.shape[0])
-        sound = (ok.ravel() > 0) & (back_ok.ravel() > 0) & (np.abs(back - start).max(axis=1) < _BACK_PX)
-        sound &= (there >= 0).all(axis=1) & (there < limits).all(axis=1)
-        there = there.astype(np.float64) + corner
+        sound = (np.ravel(ok) > 0) & (np.ravel(back_ok) > 0) & (np.abs(np.asarray(back) - start).max(axis=1) < _BACK_PX)
+        ends_at = np.asarray(found, np.float64)
+        sound &= (ends_at >= 0).all(axis=1) & (ends_at < limits).all(axis=1)
+        there = ends_at + corner
     ends = np.cumsum([len(p) for p in points]).tolist()
     answers: list[tuple[Points, Points] | None] = []
     for face, end in zip(points, ends, strict=True):

@@ -19,10 +19,12 @@ _PULL_S = 0.1
 _LEAST_PULL = 0.35
 _FULL_PULL_AT = 0.15  # deviation, in sides of the face, from which a detection is right and flow was wrong
 _JUMP_AT = 0.3
+_NEAR = 1.5
 _VELOCITY_WEIGHT = 0.5
 _LOOK_WEIGHT = 0.2
 _CLEAR_SHARE = 0.93
 _SOON_S = 0.5
+_BACK_LIKE, _BACK_SHARE = 0.25, 0.85
 _SHOWN_GATE, _LOST_GATE, _SHOWN_RATIO = 0.6, 1.2, 1.6
 _HIDDEN_GATE, _GATE_PER_S, _HIDDEN_RATIO = 0.6, 1.2, 1.8
 
@@ -77,6 +79,10 @@ class KnownFace:
             return self.now.shifted(self.drift * (pts_s - self.at_s))
         return self.clear.shifted(self.velocity * (pts_s - self.clear_s))
 
+    def near(self, place: Geometry, pts_s: float) -> bool:
+        """Whether a place is within one and a half faces of where this one should be."""
+        return math.dist(self.expected(pts_s).centre.tolist(), place.centre.tolist()) < _NEAR * place.side
+
     def affinity(self, found: Detection, look: Look, pts_s: float) -> float:
         """How well a detection fits; 0: it cannot be this face. Without flow the gate is wider."""
         place, other = self.expected(pts_s), found.geometry
@@ -87,8 +93,9 @@ class KnownFace:
         else:
             gate, limit = _HIDDEN_GATE + _GATE_PER_S * (pts_s - self.clear_s), _HIDDEN_RATIO
         like = likeness(self.look, look)
-        # A wrong number is worse than a new one: who was away must look like it.
-        if distance >= gate or not 1 / limit < ratio < limit or not (self.shown or like > 0):
+        # A wrong number is worse than a new one: who was away must be well in view, and look like it.
+        back = like >= _BACK_LIKE and found.score >= _BACK_SHARE * self.usual_score
+        if distance >= gate or not 1 / limit < ratio < limit or not (self.shown or back):
             return 0.0
         return 1 - distance / gate + overlap(place, other) + like + (1.0 if self.shown else 0.0)
 

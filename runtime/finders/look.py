@@ -26,7 +26,8 @@ def look_of(picture: Frame, face: Geometry) -> Look | None:
         square = aligned_square(picture, face.landmarks, _PX, 0.0)
     except ValueError:
         return None
-    return square.astype(np.float32) / np.float32(255)
+    look: Look = square.astype(np.float32) / np.float32(255)
+    return look
 
 
 def likeness(one: Look, other: Look) -> float:

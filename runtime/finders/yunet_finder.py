@@ -20,6 +20,7 @@ from .yunet import Detection, Detector
 __all__ = ["YuNetFinder"]
 
 _BORN_FROM = 0.65
+_CLEAR_FROM = 0.8
 _LOOK_EVERY_S = 0.2
 _LOOK_CLOSELY_S = 0.08
 _UNSEEN_S = 0.25
@@ -36,8 +37,8 @@ class YuNetFinder:
     The detector looks every 0.2 s of media, at the beginning and at once when a face was lost, at the frame with its
     longer side shrunk to `look_px`. A face that it misses for 0.25 s, or that another one covers, is not in view and
     not told. Who comes back within a second, near to where they were going, of a like size and look, keeps
-    their number; everybody else is new. A newcomer takes a free place, or that of a face a third smaller. The same frames
-    give the same faces. UsageError for `max_faces` outside 1 … 16.
+    their number; everybody else is new. A newcomer takes a free place, or that of a face a third smaller. The same
+    frames give the same faces. UsageError for `max_faces` outside 1 … 16.
     """
 
     def __init__(self, detector: Detector, *, max_faces: int = 4, look_px: int = 416) -> None:
@@ -125,6 +126,8 @@ class YuNetFinder:
     def _welcome(self, one: Detection, look: Look, pts_s: float) -> None:
         if any(face.shown and overlap(face.now, one.geometry) > _SAME_FACE for face in self._known):
             return  # the same face twice
+        if one.score < _CLEAR_FROM and any(not face.shown and face.near(one.geometry, pts_s) for face in self._known):
+            return  # perhaps one who comes back, as yet half covered
         if len(self._known) >= self._max_faces:
             smallest = min(self._known, key=lambda face: (face.now.side, -face.number))
             if one.geometry.side < _BIGGER * smallest.now.side:
