@@ -201,9 +201,10 @@ def encoded(contract: Contract, frames: Sequence[Frame], faces: Sequence[Sequenc
     while requests := session.pending():
         session.resolve(requests, [infer(request) for request in requests])
     told = {track: np.array([colours[k] for k in sorted(colours)]) for track, colours in seen.items()}
+    estimates = session.poll()
     for track, colours in told.items():
-        own = [estimate.valence for estimate in session.poll() if estimate.track == track] or None
-        assert own is None or own == pytest.approx(colours[:, 0])
+        own = [estimate.valence for estimate in estimates if estimate.track == track]
+        assert own == pytest.approx(colours[:, 0])
     return told
 
 
