@@ -28,7 +28,7 @@ _FORGET_S = 1.0
 _SAME_FACE = 0.3
 _BIGGER = 1.5
 _BACKWARDS_S = 1.0
-MOST_FACES = 16
+MOST_FACES = 8  # the exact assignment grows steeply: 2 ms for 8 that are all near each other, 1.5 s for 16
 
 
 class YuNetFinder:
@@ -38,7 +38,7 @@ class YuNetFinder:
     longer side shrunk to `look_px`. A face that it misses for 0.25 s, or that another one covers, is not in view and
     not told. Who comes back within a second, near to where they were going, of a like size and look, keeps
     their number; everybody else is new. A newcomer takes a free place, or that of a face a third smaller. The same
-    frames give the same faces. UsageError for `max_faces` outside 1 … 16.
+    frames give the same faces. UsageError for `max_faces` outside 1 … 8.
     """
 
     def __init__(self, detector: Detector, *, max_faces: int = 4, look_px: int = 416) -> None:

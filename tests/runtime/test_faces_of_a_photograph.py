@@ -81,13 +81,13 @@ def switches(tracks: Sequence[int | None]) -> int:
 def test_a_face_at_rest_is_found_in_every_frame_and_its_crop_does_not_tremble(
     detector: YuNet, people: tuple[Person, ...]
 ) -> None:
-    """Measured at 80 px: 0.06 px from frame to frame where the bare detector has 0.2 px; bound 0.1 px."""
+    """Measured at 80 px: 0.014 px (RMS) from frame to frame where the bare detector has 0.17 px."""
     told = watch(YuNetFinder(detector), shot(lambda t: [(people[0], Place(320, 180, 80))], 60))
     tracks, strangers = numbers_of(told)
     assert tracks == {0: [0] * 60} and strangers == 0
     places = np.array([[*face.box, *np.ravel(face.landmarks)] for _, (face,) in told])
-    assert np.sqrt(np.square(np.diff(places[5:], axis=0)).mean()) < 0.1
-    assert places[5:].std(axis=0).max() < 0.4
+    assert np.sqrt(np.square(np.diff(places[5:], axis=0)).mean()) < 0.05
+    assert places[5:].std(axis=0).max() < 0.25
 
 
 def test_a_face_that_moves_turns_and_grows_stays_where_it_is_in_the_aligned_crop(
