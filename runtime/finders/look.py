@@ -16,7 +16,8 @@ Look = npt.NDArray[np.float32]
 
 _PX = 12
 # Measured on one portrait at several sizes and turns: it differs from itself by up to 0.15, from copies that are
-# mirrored, tinted or much darker by 0.11 to 0.25; a copy darkened by a tenth is not told apart. So it decides between the likely, and forbids nothing.
+# mirrored, tinted or much darker by 0.11 to 0.25; a copy darkened by a tenth is not told apart. So it weighs in among
+# the likely, and keeps a number only from one who comes back and looks quite different.
 _UNLIKE = 0.2
 
 
