@@ -53,10 +53,6 @@ class DeviceBuffers:
                     self.addresses[name] = int(self._device[name])
             self._stack = stack.pop_all()
 
-    @property
-    def mapped(self) -> bool:
-        return not self._device
-
     def copy_in(self, stream: Any) -> None:
         """Put the copies of all inputs on the stream."""
         if self._device:

@@ -154,10 +154,6 @@ class Profile:
             self._capture()
         self._ready = True
 
-    @property
-    def captured(self) -> bool:
-        return self._graph is not None
-
     def close(self) -> None:
         """Graph, execution context, memory, in this order, when nothing runs any more."""
         self._stream.drain()

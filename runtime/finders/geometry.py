@@ -58,10 +58,6 @@ class Geometry:
         rows[1] = self.rows[1]
         return Geometry(rows)
 
-    def towards(self, other: Geometry, share: float) -> Geometry:
-        """Between this (share 0) and `other` (1)."""
-        return Geometry(self.rows + share * (other.rows - self.rows))
-
 
 def overlap(one: Geometry, other: Geometry) -> float:
     """Intersection over union of the boxes."""
