@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .contract import Contract, Record, StageName
+from .contract import Contract
+from .modalities import Record, StageName
 
 __all__ = [
     "FORMAT",

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
-from affectrt.bundle.contract import Record, StageName
 from affectrt.bundle.errors import BundleError, MediaError, UsageError
 from affectrt.bundle.manifest import Sha256
+from affectrt.bundle.modalities import Record, StageName
 from affectrt.bundle.strict_json import plain_text, problems_from_validation, value_from_json
 
 __all__ = ["CalibrationData", "Coverage", "DataFile", "MediaFile", "check_disjoint", "describe_data"]

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationError
 
-from affectrt.bundle.contract import Record
 from affectrt.bundle.errors import BundleError, ParityError
+from affectrt.bundle.modalities import Record
 from affectrt.bundle.strict_json import printable, problems_from_validation, value_from_json
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from affectrt.bundle.contract import Record
 from affectrt.bundle.errors import UsageError
 from affectrt.bundle.manifest import Sha256
+from affectrt.bundle.modalities import Record
 from affectrt.bundle.strict_json import problems_from_validation, value_from_json
 
 from .judging import Comparison

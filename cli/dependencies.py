@@ -21,7 +21,11 @@ MODULES: dict[str, dict[str, str]] = {
         "safetensors": "safetensors",
         "onnx": "onnx",
         "onnxscript": "onnxscript",
+        "transformers": "transformers",
     },
+    "text": {"tokenizers": "tokenizers", "webvtt": "webvtt-py", "pocketsphinx": "pocketsphinx"},
+    "vosk": {"vosk": "vosk"},
+    "sherpa": {"sherpa_onnx": "sherpa-onnx"},
     "train": {"tomli": "tomli"} if sys.version_info < (3, 11) else {},
     "modelopt": {
         "modelopt": "nvidia-modelopt",

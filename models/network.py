@@ -46,6 +46,10 @@ class Network(nn.Module, ABC):
     def fusion_modules(self) -> dict[str, nn.Module]:
         """The fusion stages, in the order of the contract."""
 
+    def attachments(self) -> dict[str, bytes]:
+        """Files that a bundle of this network carries besides its graphs, by name: `vocabulary`, if it reads words."""
+        return {}
+
     @abstractmethod
     def contract(self) -> dict[str, object]:
         """What the runtime must know to feed this model, as plain data for `affectrt.bundle.Contract`."""

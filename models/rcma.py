@@ -12,6 +12,7 @@ from .ir50 import Ir50
 from .network import Encoder, Network
 from .rcma_config import RcmaConfig
 from .tcn import Tcn
+from .text_encoder import TextEncoder
 from .vggish import Vggish
 
 __all__ = ["Rcma", "RcmaConfig", "RcmaFusion"]
@@ -82,6 +83,8 @@ class Rcma(Network):
         if "audio" in config.modalities:
             vggish = Vggish(channels=config.vggish_channels, hidden=config.vggish_hidden, feature_dim=config.audio_dim)
             self.encoders["audio"] = Encoder(LogMelFrontEnd(), vggish)
+        if "text" in config.modalities and config.text_layers:
+            self.encoders["text"] = TextEncoder(config)
         self.fusion = RcmaFusion(config)
 
     def forward(
@@ -113,6 +116,11 @@ class Rcma(Network):
     def fusion_modules(self) -> dict[str, nn.Module]:
         return {"fusion": self.fusion}
 
+    def attachments(self) -> dict[str, bytes]:
+        if "text" not in self.encoders:
+            return {}
+        return {"vocabulary": "".join(f"{piece}\n" for piece in self.config.text_vocabulary).encode()}
+
     def contract(self) -> dict[str, object]:
         config = self.config
         video = {
@@ -131,7 +139,15 @@ class Rcma(Network):
             "anchor": "start",  # the patch of a step looks 0.975 s ahead, as the papers' does
             "grid_samples": GRID_SAMPLES,
         }
-        modalities = {"video": video, "audio": audio, "text": {"feature_dim": config.text_dim}}
+        text = {
+            "stage": "text" if config.text_layers else None,
+            "feature_dim": config.text_dim,
+            "lower_case": config.text_lower_case,
+            "token_lengths": list(config.text_lengths),
+            "mean": config.text_mean,
+            "std": config.text_std,
+        }
+        modalities = {"video": video, "audio": audio, "text": text}
         return {
             "system": self.system,
             "variant": config.attention,

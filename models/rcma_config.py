@@ -61,8 +61,18 @@ class RcmaConfig(Config):
     vggish_hidden: int = 4096
     audio_dim: int = 128
 
-    # text: word vectors from outside
+    # text encoder: BERT on word pieces; 0 layers: the words' vectors come from outside
     text_dim: int = 768
+    text_layers: int = 0
+    text_heads: int = 12
+    text_intermediate: int = 3072
+    text_positions: int = 512
+    text_dropout: float = 0.1
+    text_vocabulary: tuple[str, ...] = ()
+    text_lower_case: bool = True
+    text_lengths: tuple[int, ...] = (16, 32, 64, 128, 256)
+    text_mean: float = 0.0  # of the words' vectors that the fusion was trained on
+    text_std: float = 1.0
 
     # fusion: one temporal convolutional network per modality, one block per width
     video_tcn: tuple[int, ...] = (512, 512, 512, 512)

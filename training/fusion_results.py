@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from affectrt.bundle.contract import Record
+from affectrt.bundle.modalities import Record
 
 from .fusion_options import Option, SystemName
 from .recipe import CorpusRecipe, FusionRecipe

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from affectrt.bundle.contract import Record
 from affectrt.bundle.errors import UsageError
+from affectrt.bundle.modalities import Record
 
 __all__ = [
     "AudioRecipe",

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from affectrt.bundle.contract import Record
 from affectrt.bundle.manifest import Interval
+from affectrt.bundle.modalities import Record
 
 __all__ = [
     "Accuracy",

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from affectrt.bundle.contract import Record
 from affectrt.bundle.errors import UsageError
+from affectrt.bundle.modalities import Record
 from affectrt.bundle.strict_json import problems_from_validation
 
 from .figures import Findings

@@ -19,8 +19,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from affectrt.bundle.contract import Record
 from affectrt.bundle.errors import AffectError, MissingDependency
+from affectrt.bundle.modalities import Record
 
 from .figures import Accuracy, Build, Check, Copy, Figure, Findings, Library, MatrixPeak, Parity, Roofline, Timed
 from .record import Outcome

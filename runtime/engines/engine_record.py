@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from affectrt.bundle.contract import Record, StageName
 from affectrt.bundle.errors import listed
 from affectrt.bundle.manifest import Precision, Sha256
+from affectrt.bundle.modalities import Record, StageName
 from affectrt.bundle.strict_json import printable, problems_from_validation, value_from_json
 
 __all__ = ["ENGINE_FORMAT", "BuildOptions", "EngineKey", "EngineRecord", "record_from_json"]
