@@ -1,6 +1,18 @@
 """Sources: where audio and video come from, as chunks on media time."""
 
-from .base import AudioChunk, Event, Gap, LiveSource, Note, Outcome, Source, StreamEnd, VideoChunk, VideoWish
+from .base import (
+    AudioChunk,
+    Event,
+    Gap,
+    LiveSource,
+    Note,
+    Outcome,
+    Source,
+    StreamEnd,
+    VideoChunk,
+    VideoWish,
+    WordsChunk,
+)
 from .explain import explain
 from .file import FileSource
 from .live import GstLiveSource
@@ -25,6 +37,7 @@ __all__ = [
     "StreamEnd",
     "VideoChunk",
     "VideoWish",
+    "WordsChunk",
     "explain",
     "open_source",
     "parse_source",

@@ -1,4 +1,4 @@
-"""What a source gives: chunks of audio and video on media time, and at the end a word on how it went."""
+"""What a source gives: chunks of audio, video and words on media time, and at the end a word on how it went."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..faces import Frame
+from ..words.word import WordsChunk
 
 __all__ = [
     "AudioChunk",
@@ -25,9 +26,10 @@ __all__ = [
     "StreamName",
     "VideoChunk",
     "VideoWish",
+    "WordsChunk",
 ]
 
-StreamName = Literal["video", "audio"]
+StreamName = Literal["video", "audio", "text"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +62,7 @@ class Gap:
     reason: str
 
 
-Event = VideoChunk | AudioChunk | StreamEnd | Gap
+Event = VideoChunk | AudioChunk | WordsChunk | StreamEnd | Gap
 
 NoteKind = Literal["truncated", "damaged", "missing_decoder", "no_video", "no_audio", "stopped", "warning"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,12 +10,18 @@ import numpy as np
 
 from affectrt.bundle.contract import TEXT_INPUTS, TextModality
 from affectrt.bundle.errors import BundleError, MissingDependency
+from affectrt.bundle.store import Bundle
 
 from ..engines.base import Array
 
-__all__ = ["Pieces"]
+__all__ = ["VOCABULARY", "Pieces", "padded", "pieces_of"]
+
+VOCABULARY = "vocabulary"
+"""The attachment that holds the pieces, one a line."""
 
 CLS, SEP, UNK, PAD = "[CLS]", "[SEP]", "[UNK]", "[PAD]"
+# The largest vocabularies of many languages have half a million pieces of a dozen bytes.
+_MAX_BYTES = 32 << 20
 
 
 class Pieces:
@@ -84,3 +90,45 @@ class Pieces:
         tokenizer.normalizer = BertNormalizer(lowercase=self._text.lower_case)
         tokenizer.pre_tokenizer = BertPreTokenizer()
         return tokenizer
+
+
+def pieces_of(bundle: Bundle) -> Pieces | None:
+    """The word pieces of a bundle that encodes text; None for one that does not.
+
+    Raises BundleError where the vocabulary is missing, too large or no text, and what `Pieces` raises.
+    """
+    text = bundle.contract.text
+    if text is None or text.stage is None:
+        return None
+    fix = "export the model again: affectrt export CKPT --out NAME.affect"
+    attachment = bundle.manifest.attachments.get(VOCABULARY)
+    if attachment is None:
+        raise BundleError(
+            f"{bundle.path} encodes text and has no vocabulary", expected=f"an attachment `{VOCABULARY}`", fix=fix
+        )
+    if attachment.size_bytes > _MAX_BYTES:
+        raise BundleError(
+            f"the vocabulary of {bundle.path} has {attachment.size_bytes} bytes",
+            expected=f"at most {_MAX_BYTES}",
+            fix=fix,
+        )
+    try:
+        lines = bundle.read(attachment).decode("utf-8").split("\n")
+    except UnicodeDecodeError:
+        found = f"the vocabulary of {bundle.path} is not UTF-8"
+        raise BundleError(found, expected="one piece a line", fix=fix) from None
+    return Pieces([line.rstrip("\r") for line in (lines if lines[-1] else lines[:-1])], text)
+
+
+def padded(feeds: Mapping[str, Array], length: int) -> dict[str, Array]:
+    """A sentence's feeds (…, L) with their last axis filled with zeros up to `length`: words and vectors stay the same.
+
+    ValueError where they are longer than that.
+    """
+    longer: dict[str, Array] = {}
+    for name, feed in feeds.items():
+        more = length - feed.shape[-1]
+        if more < 0:
+            raise ValueError(f"{name} has {feed.shape[-1]} places, more than {length}")
+        longer[name] = np.pad(feed, [(0, 0)] * (feed.ndim - 1) + [(0, more)]) if more else feed
+    return longer
