@@ -6,7 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from .errors import ConfigError
 
@@ -24,7 +24,13 @@ MAX_PX = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Config(ABC):
-    """Every hyper-parameter of one network. Making one that contradicts itself raises ConfigError with all mistakes."""
+    """Every hyper-parameter of one network. Making one that contradicts itself raises ConfigError with all mistakes.
+
+    `later`: fields that came after the first files were written. Where one is missing it has its default, which
+    therefore never changes, and with its default it is not written.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         problems = self.problems()
@@ -41,13 +47,15 @@ class Config(ABC):
 
     def to_dict(self) -> dict[str, object]:
         """Plain data, tuples as lists."""
-        return {name: _as_lists(value) for name, value in dataclasses.asdict(self).items()}
+        usual = {field.name: field.default for field in dataclasses.fields(self) if field.name in self.later}
+        data = dataclasses.asdict(self).items()
+        return {name: _as_lists(value) for name, value in data if name not in usual or value != usual[name]}
 
     @classmethod
     def from_dict(cls: type[AnyConfig], data: Mapping[str, object]) -> AnyConfig:
         """The configuration that `to_dict` wrote. ConfigError names every field that is missing or unknown."""
         known = {field.name for field in dataclasses.fields(cls)}
-        unknown, missing = sorted(set(data) - known), sorted(known - set(data))
+        unknown, missing = sorted(set(data) - known), sorted(known - cls.later - set(data))
         if unknown or missing:
             found = [f"unknown {name!r}" for name in unknown] + [f"missing {name!r}" for name in missing]
             raise ConfigError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .attention import FORMS, AttentionForm
 from .configuration import (
@@ -21,7 +23,7 @@ from .heads import HEADS, HeadForm
 from .tcn import receptive_field
 from .vggish import POOL_AFTER
 
-__all__ = ["MODALITIES", "RcmaConfig"]
+__all__ = ["LAYERS_SUMMED", "MODALITIES", "RcmaConfig"]
 
 MODALITIES = ("video", "audio", "text")
 
@@ -29,6 +31,14 @@ MODALITIES = ("video", "audio", "text")
 MAX_UNITS = 128
 MAX_TCN_BLOCKS = 12
 MAX_LAYERS = 4
+MAX_TEXT_LAYERS = 48
+MAX_TEXT_POSITIONS = 4096
+MAX_TEXT_LENGTH = 512
+MIN_TEXT_LENGTH = 4  # [CLS], one word of two pieces, [SEP]
+MAX_PIECES = 250_000
+MAX_PIECE_CHARACTERS = 100
+LAYERS_SUMMED = 4  # of the text encoder, for a word's vector
+SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +49,22 @@ class RcmaConfig(Config):
     have no effect. `attention_layers` None means what the form was published with: 2 in code, 3 for `time-map`; 0 is
     the baseline without attention, features side by side.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset(
+        f"text_{name}"
+        for name in (
+            "layers",
+            "heads",
+            "intermediate",
+            "positions",
+            "dropout",
+            "vocabulary",
+            "lower_case",
+            "lengths",
+            "mean",
+            "std",
+        )
+    )
 
     modalities: tuple[str, ...] = MODALITIES
     outputs: tuple[str, ...] = ("valence",)
@@ -133,6 +159,7 @@ class RcmaConfig(Config):
         found += integers("vggish_channels", self.vggish_channels, MAX_WIDTH, count=POOL_AFTER[-1] + 1)
         for name in ("video_dim", "vggish_hidden", "audio_dim", "text_dim", "head_hidden"):
             found += integer(name, getattr(self, name), MAX_WIDTH)
+        found += self._text_problems()
         for name in ("video_tcn", "audio_tcn", "text_tcn"):
             found += integers(name, getattr(self, name), MAX_WIDTH, most=MAX_TCN_BLOCKS)
         found += integer("tcn_kernel", self.tcn_kernel, 99)
@@ -147,3 +174,50 @@ class RcmaConfig(Config):
         if self.attention_layers is not None:
             found += integer("attention_layers", self.attention_layers, MAX_LAYERS, low=0)
         return found
+
+    def _text_problems(self) -> list[str]:
+        found = number("text_dropout", self.text_dropout, 0.0, 0.95)
+        found += [] if isinstance(self.text_lower_case, bool) else ["text_lower_case must be true or false"]
+        found += number("text_mean", self.text_mean, -1e6, 1e6) + number("text_std", self.text_std, 1e-6, 1e6)
+        layers = integer("text_layers", self.text_layers, MAX_TEXT_LAYERS, low=0)
+        sizes = integer("text_heads", self.text_heads, MAX_WIDTH)
+        sizes += integer("text_intermediate", self.text_intermediate, MAX_WIDTH)
+        sizes += integer("text_positions", self.text_positions, MAX_TEXT_POSITIONS, low=MIN_TEXT_LENGTH)
+        sizes += integers("text_lengths", self.text_lengths, MAX_TEXT_LENGTH)
+        found += layers + sizes
+        if not sizes:
+            lengths = self.text_lengths
+            if list(lengths) != sorted(set(lengths)) or lengths[0] < MIN_TEXT_LENGTH:
+                found.append(f"text_lengths must increase from {MIN_TEXT_LENGTH} or more, not {lengths}")
+        if layers or sizes or not self.text_layers:
+            if not layers and self.text_vocabulary != ():
+                found.append("a text_vocabulary is for a text encoder: text_layers is 0")
+            return found
+        if self.text_layers < LAYERS_SUMMED:
+            found.append(
+                f"text_layers {self.text_layers}: a word's vector is a sum over the last {LAYERS_SUMMED} layers"
+            )
+        if isinstance(self.text_dim, int) and self.text_dim % self.text_heads:
+            found.append(f"text_dim {self.text_dim} cannot be divided among {self.text_heads} text_heads")
+        if self.text_lengths[-1] > self.text_positions:
+            found.append(f"text_lengths up to {self.text_lengths[-1]}, but only {self.text_positions} text_positions")
+        return found + _vocabulary_problems(self.text_vocabulary)
+
+
+def _vocabulary_problems(pieces: object) -> list[str]:
+    if not isinstance(pieces, tuple) or not len(pieces) <= MAX_PIECES:
+        return [f"text_vocabulary must be a tuple of at most {MAX_PIECES} pieces"]
+    # One piece a line, so none may hold what breaks a line anywhere.
+    odd = [at for at, piece in enumerate(pieces) if not _is_piece(piece)]
+    if odd:
+        return [f"text_vocabulary[{odd[0]}] is no piece: 1 to {MAX_PIECE_CHARACTERS} characters, no white space"]
+    if missing := [piece for piece in SPECIAL_PIECES if piece not in pieces]:
+        return [f"text_vocabulary lacks {', '.join(missing)}"]
+    piece, times = Counter(pieces).most_common(1)[0]
+    return [] if times == 1 else [f"text_vocabulary has {piece!a} {times} times"]
+
+
+def _is_piece(piece: object) -> bool:
+    if not isinstance(piece, str) or len(piece) > MAX_PIECE_CHARACTERS or piece.split() != [piece]:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in piece)

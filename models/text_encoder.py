@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .rcma_config import RcmaConfig
+from .rcma_config import LAYERS_SUMMED, RcmaConfig
 
 __all__ = ["LAYERS_SUMMED", "TextEncoder", "bert_config"]
 
-LAYERS_SUMMED = 4
-# Added to the scores of padding: in float16 as in float32 nothing is left of it after the softmax.
-_HIDDEN = -3e4
+# Added to the scores of padding. After the softmax nothing is left of it, in float32 as in float16, and it is small
+# enough that a float16 graph may compute the softmax in float16 (`calibration.half`).
+_HIDDEN = -2e3
 
 
 def bert_config(config: RcmaConfig) -> Any:
@@ -34,6 +34,7 @@ def bert_config(config: RcmaConfig) -> Any:
         "max_position_embeddings": config.text_positions,
         "hidden_dropout_prob": config.text_dropout,
         "attention_probs_dropout_prob": config.text_dropout,
+        "pad_token_id": config.text_vocabulary.index("[PAD]"),
         "attn_implementation": "eager",  # plain tensor code, which the exporter reads without guesses
     }
     return BertConfig(**fields)
@@ -47,13 +48,22 @@ class TextEncoder(nn.Module):
         from transformers import BertModel
 
         self.bert: Any = BertModel(bert_config(config), add_pooling_layer=False)
+        # Numbers that no file holds: a network made on the meta device would keep them without a value.
+        del self.bert.embeddings.position_ids, self.bert.embeddings.token_type_ids
 
     def forward(self, token_ids: Tensor, mask: Tensor, word_index: Tensor) -> Tensor:
-        scores = (1.0 - mask.to(torch.float32))[:, None, None, :] * _HIDDEN
-        hidden = self.bert(input_ids=token_ids, attention_mask=scores, output_hidden_states=True).hidden_states
-        pieces = torch.stack(hidden[-LAYERS_SUMMED:]).sum(0)
-        slots = torch.arange(1, token_ids.shape[1] + 1)
-        belongs = (word_index[:, None, :] == slots[None, :, None]).to(pieces.dtype)  # (B, words, pieces)
+        places = torch.arange(token_ids.shape[1], device=token_ids.device)[None, :]
+        only_segment = torch.zeros((1, 1), dtype=torch.int64, device=token_ids.device)
+        scores = (1.0 - mask.to(self.bert.dtype))[:, None, None, :] * _HIDDEN
+        hidden = self.bert(
+            input_ids=token_ids,
+            attention_mask=scores,
+            token_type_ids=only_segment,
+            position_ids=places,
+            output_hidden_states=True,
+        ).hidden_states
+        first, *others = hidden[-LAYERS_SUMMED:]
+        pieces: Tensor = sum(others, first)
+        belongs = (word_index[:, None, :] == places[:, :, None] + 1).to(pieces.dtype)  # (B, words, pieces)
         share = belongs / belongs.sum(dim=2, keepdim=True).clamp(min=1.0)
-        vectors: Tensor = share @ pieces
-        return vectors
+        return share @ pieces
