@@ -1,7 +1,8 @@
-"""Where a clip goes in the valence-arousal plane, and how much of it the face and the voice each show.
+"""Where a clip goes in the valence-arousal plane, and how much of it face, voice and words each show.
 
-The truth is a smooth random path. The face shows the truth plus a slow error, the voice the truth plus another one,
-each error as slow as the truth itself, so that smoothing over time cannot remove it: only the other modality can.
+The truth is a smooth random path. The face shows the truth plus a slow error, the voice the truth plus another one, and
+so do the words of a spoken clip; each error is as slow as the truth itself, so that smoothing over time cannot remove
+it: only the other modalities can.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ VOICE_ERROR = (0.51, 0.30)
 ERROR_TIMESCALE_S = (0.9, 2.4)
 BIAS = 0.10
 REGULATION = -0.32
+# What is said is chosen, so it errs less, and of valence least; uncorrelated with the other two.
+WORDS_ERROR = (0.20, 0.36)
 
 CONTEXT_STRIDE_S = 0.4  # the ideal reading looks at instants so far apart
 
@@ -67,12 +70,14 @@ def slow_noise(rng: np.random.Generator, n: int, timescale_s: float, rate_hz: fl
 class AffectPath:
     """Column 0 is valence, column 1 arousal; one row per step at `RATE_HZ`.
 
-    `truth` lies in [-1, 1]. `face` and `voice` are what each modality shows: truth plus error, not clipped.
+    `truth` lies in [-1, 1]. `face`, `voice` and, of a clip that speaks, `words` are what each modality shows: truth plus
+    error, not clipped.
     """
 
     truth: Floats
     face: Floats
     voice: Floats
+    words: Floats | None = None
 
     @property
     def steps(self) -> int:
@@ -102,8 +107,11 @@ def _balance(errors: Sequence[Floats], against: Sequence[Floats]) -> list[Floats
     return balanced[len(against) :]
 
 
-def make_path(rng: np.random.Generator, steps: int) -> AffectPath:
-    """A path of `steps`; one shorter than `BALANCED_S` is the beginning of one that long."""
+def make_path(rng: np.random.Generator, steps: int, words_rng: np.random.Generator | None = None) -> AffectPath:
+    """A path of `steps`; one shorter than `BALANCED_S` is the beginning of one that long.
+
+    `words_rng` gives it words; everything else stays as it is without.
+    """
     wanted, steps = steps, max(steps, round(BALANCED_S * RATE_HZ))
     truth = np.stack([_truth(rng, steps) for _ in range(2)], axis=1)
     face, voice = truth.copy(), truth.copy()
@@ -113,14 +121,31 @@ def make_path(rng: np.random.Generator, steps: int) -> AffectPath:
         opposed = REGULATION * own + np.sqrt(1 - REGULATION**2) * other
         face[:, axis] += FACE_ERROR[axis] * own + BIAS * rng.standard_normal()
         voice[:, axis] += VOICE_ERROR[axis] * opposed + BIAS * rng.standard_normal()
-    return AffectPath(truth[:wanted], face[:wanted], voice[:wanted])
+    words = None if words_rng is None else _words(words_rng, truth, face, voice)[:wanted]
+    return AffectPath(truth[:wanted], face[:wanted], voice[:wanted], words)
 
 
-Shown = Literal["face", "voice", "both"]
+def _words(rng: np.random.Generator, truth: Floats, face: Floats, voice: Floats) -> Floats:
+    words = truth.copy()
+    for axis in range(2):
+        drawn = slow_noise(rng, len(truth), rng.uniform(*ERROR_TIMESCALE_S))
+        (own,) = _balance([drawn], [*truth.T, face[:, axis], voice[:, axis]])
+        words[:, axis] += WORDS_ERROR[axis] * own + BIAS * rng.standard_normal()
+    return words
+
+
+Shown = Literal["face", "voice", "both", "words", "all"]
 
 
 def _features(path: AffectPath, shown: Shown, context_s: float) -> Floats:
-    signal = {"face": path.face, "voice": path.voice, "both": np.hstack([path.face, path.voice])}[shown]
+    signals: dict[Shown, list[Floats | None]] = {
+        "face": [path.face],
+        "voice": [path.voice],
+        "both": [path.face, path.voice],
+        "words": [path.words],
+        "all": [path.face, path.voice, path.words],
+    }
+    signal = np.hstack([s for s in signals[shown] if s is not None])
     stride = round(CONTEXT_STRIDE_S * RATE_HZ)
     reach = round(context_s * RATE_HZ) // stride
     lags = [lag * stride for lag in range(-reach, reach + 1)]
@@ -134,13 +159,17 @@ def ideal_ccc(
 ) -> dict[Shown, tuple[float, float]]:
     """CCC (valence, arousal) of the best linear reading of the shown signals: a ceiling for any decoder of that form.
 
+    `words` and `all`, face and voice and words, are among them where the paths have words.
+
     Least squares on `fit`, scored on the concatenation of `held_out`; `context_s` lets the reading see that far into
     past and future as well.
     """
     ceilings: dict[Shown, tuple[float, float]] = {}
     truth = np.vstack([path.truth for path in fit])
     target = np.vstack([path.truth for path in held_out])
-    modalities: tuple[Shown, ...] = ("face", "voice", "both")
+    modalities: list[Shown] = ["face", "voice", "both"]
+    if all(path.words is not None for path in (*fit, *held_out)):
+        modalities += ["words", "all"]
     for shown in modalities:
         rows = np.vstack([_features(path, shown, context_s) for path in fit])
         weights = np.linalg.lstsq(rows, truth, rcond=None)[0]

@@ -2,6 +2,7 @@
 
     <root>/raw_videos/<clip>.mp4
     <root>/6th_ABAW_Annotations/VA/{train,validate,test}/<clip>.txt   header, then one `valence,arousal` row per picture
+    <root>/transcripts/<clip>.words.json                              of a spoken corpus: every word with its times
     <root>/corpus.json                                                what it is, how it was made, every file's SHA-256
 
 The real release keeps the test labels to itself; a made-up corpus can give them away, in `VA/test`.
@@ -23,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from affectrt.bundle.errors import UsageError
+from affectrt.runtime.words.transcript import write_transcript
 
-from .affect_path import BIAS, FACE_ERROR, RATE_HZ, REGULATION, VOICE_ERROR, AffectPath, ideal_ccc
+from .affect_path import BIAS, FACE_ERROR, RATE_HZ, REGULATION, VOICE_ERROR, WORDS_ERROR, AffectPath, ideal_ccc
 from .clip import clip_path, make_clip
 from .encode import write_clip
 from .identity import make_identity
@@ -34,7 +36,7 @@ __all__ = ["GENERATOR_VERSION", "make_corpus"]
 GENERATOR_VERSION = 1  # raise it with every change that makes other pictures, sound or truth from the same seed
 FORMAT = "affectrt-synthetic-corpus/1"
 MANIFEST, UNFINISHED = "corpus.json", ".corpus-unfinished.json"
-MEDIA, ANNOTATIONS = "raw_videos", "6th_ABAW_Annotations/VA"
+MEDIA, ANNOTATIONS, TRANSCRIPTS = "raw_videos", "6th_ABAW_Annotations/VA", "transcripts"
 SPLIT_FOLDERS = {"train": "train", "validation": "validate", "test": "test"}
 
 
@@ -47,6 +49,11 @@ class _Parameters:
     test: int
     seconds: float
     size_px: int
+    spoken: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """As the corpus's record has them: a corpus that does not speak says nothing of it."""
+        return {name: value for name, value in asdict(self).items() if name != "spoken" or value}
 
     def clips(self) -> Iterator[tuple[int, str, str]]:
         """(index of the person, split, name of the clip)."""
@@ -115,18 +122,28 @@ def _intact(root: Path, clip: Any) -> bool:
 def _make_clip_files(root: Path, parameters: _Parameters, index: int, split: str, name: str) -> dict[str, Any]:
     identity = make_identity(parameters.seed, index)
     clip_seed = _clip_seed(parameters, index)
-    clip = make_clip(identity, clip_seed, seconds=parameters.seconds, size_px=parameters.size_px)
+    clip = make_clip(
+        identity, clip_seed, seconds=parameters.seconds, size_px=parameters.size_px, spoken=parameters.spoken
+    )
     media = Path(MEDIA) / f"{name}.mp4"
     annotation = Path(ANNOTATIONS) / SPLIT_FOLDERS[split] / f"{name}.txt"
     write_clip(root / media, clip.frames(), fps=clip.fps, samples=clip.samples, sample_rate_hz=clip.sample_rate_hz)
     _write_text(root / annotation, _annotation(clip.truth))
+    files, told = [media, annotation], {}
+    if parameters.spoken:
+        transcript = Path(TRANSCRIPTS) / f"{name}.words.json"
+        (root / TRANSCRIPTS).mkdir(parents=True, exist_ok=True)
+        write_transcript(root / transcript, clip.words)
+        files.append(transcript)
+        told = {"words": len(clip.words), "espeak_ng": clip.espeak}
     return {
         "name": name,
         "split": split,
         "identity": identity.name,
         "clip_seed": clip_seed,
         "frames": clip.path.steps,
-        "sha256": {p.as_posix(): _sha256(root / p) for p in (media, annotation)},
+        **told,
+        "sha256": {p.as_posix(): _sha256(root / p) for p in files},
     }
 
 
@@ -138,7 +155,7 @@ def _about(parameters: _Parameters) -> dict[str, Any]:
     """What a reader of `corpus.json` should know besides the list of clips."""
     paths: dict[str, list[AffectPath]] = {split: [] for split in SPLIT_FOLDERS}
     for index, split, _ in parameters.clips():
-        paths[split].append(clip_path(_clip_seed(parameters, index), parameters.seconds))
+        paths[split].append(clip_path(_clip_seed(parameters, index), parameters.seconds, spoken=parameters.spoken))
     about: dict[str, Any] = {
         "description": "Drawn faces and synthetic voices. No person was recorded. It shows that a pipeline works, "
         "never how well a model reads people.",
@@ -153,9 +170,13 @@ def _about(parameters: _Parameters) -> dict[str, Any]:
             "face_voice_correlation": REGULATION,
         },
     }
+    shown = "face and voice"
+    if parameters.spoken:
+        about["errors"]["words_std"] = WORDS_ERROR
+        shown = "face, voice and words"
     if paths["train"] and paths["test"]:
         about["ideal_ccc"] = {
-            "meaning": "best linear reading of what face and voice show, 5 instants within 0.8 s of the one asked for, "
+            "meaning": f"best linear reading of what {shown} show, 5 instants within 0.8 s of the one asked for, "
             "least squares on train, scored on test; order valence, arousal",
             **ideal_ccc(paths["train"], paths["test"], context_s=1.0),
         }
@@ -200,15 +221,17 @@ def make_corpus(
     test: int = 14,
     seconds: float = 24.0,
     size_px: int = 128,
+    spoken: bool = False,
     progress: bool = True,
 ) -> Path:
     """Makes the corpus under `root`, or what is missing of it, and returns the path of its `corpus.json`.
 
     `train`, `validation`, `test` count people, one clip each. A corpus with the same parameters whose files have their
     recorded hashes is left as it is; an interrupted one is continued; another one in the same place is a `UsageError`.
+    `spoken`: they say words, and the corpus has transcripts; MissingDependency without espeak-ng.
     `progress` draws a bar on standard error.
     """
-    parameters = _Parameters(GENERATOR_VERSION, seed, train, validation, test, float(seconds), size_px)
+    parameters = _Parameters(GENERATOR_VERSION, seed, train, validation, test, float(seconds), size_px, spoken)
     _check(parameters)
     found = _read_record(root / MANIFEST) or _read_record(root / UNFINISHED) or {}
     if not found and root.is_dir() and any(root.iterdir()):
@@ -217,10 +240,10 @@ def make_corpus(
             expected="a new or empty folder",
             fix="choose another folder",
         )
-    if found and found.get("parameters") != asdict(parameters):
+    if found and found.get("parameters") != parameters.told():
         raise UsageError(
             f"{root} already holds another corpus: {found.get('parameters')}",
-            expected=f"an empty folder, or a corpus made with {asdict(parameters)}",
+            expected=f"an empty folder, or a corpus made with {parameters.told()}",
             fix="choose another folder, or remove this one",
         )
     done = {clip["name"]: clip for clip in found.get("clips", []) if _intact(root, clip)}
@@ -230,7 +253,7 @@ def make_corpus(
 
     for stale in (root / MEDIA).glob(".*.mp4"):  # what a killed run left
         stale.unlink()
-    record: dict[str, Any] = {"format": FORMAT, "parameters": asdict(parameters)}
+    record: dict[str, Any] = {"format": FORMAT, "parameters": parameters.told()}
     _write_text(root / UNFINISHED, json.dumps({**record, "clips": list(done.values())}))
     with _bar(len(planned), progress) as advance:
         for index, split, name in planned:

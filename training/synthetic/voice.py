@@ -130,7 +130,7 @@ def _tract(formants: Floats, scale: Floats, tilt: Floats, ring_db: Floats) -> Fl
     return response
 
 
-def _filter(source: Floats, response: Floats) -> Floats:
+def filtered(source: Floats, response: Floats) -> Floats:
     """Zero-phase filtering by overlap-add; frame i of `response` is centred at sample i·FRAME_HOP."""
     window = np.hanning(FRAME + 1)[:-1]
     padded = np.pad(source, (FRAME // 2, FRAME))
@@ -178,7 +178,7 @@ def synthesise_voice(identity: VoiceIdentity, shown: Floats, rng: np.random.Gene
         ),
         np.interp(frames, control, RING_DB * valence),
     )
-    voice = _filter(source, response)
+    voice = filtered(source, response)
     level = SPEECH_RMS / np.sqrt(np.mean(voice**2)) * np.sqrt(np.mean(voiced**2))
     hissing = np.diff(rng.standard_normal(n), prepend=0.0) * np.interp(at_samples, control, talk.hiss * loudness)
     room = slow_noise(rng, n, 0.0006, SAMPLE_RATE_HZ) + 0.3 * rng.standard_normal(n)
