@@ -93,7 +93,8 @@ def _module_path(node: onnx.NodeProto) -> tuple[str, ...]:
     """Attribute names from the root module down to the one that made the node; () for the root."""
     scopes = _exporter_list(node, NAME_SCOPES_KEY)
     # The last entry is the traced operation, the others are dotted module names, each longer than the one before.
-    return tuple(scopes[-2].split(".")) if len(scopes) > 1 and scopes[-2] else ()
+    made_up = len(scopes) > 1 and scopes[-2].startswith("_empty_nn_module_stack")  # what reads a dynamic axis
+    return tuple(scopes[-2].split(".")) if len(scopes) > 1 and scopes[-2] and not made_up else ()
 
 
 def _rename(graph: onnx.GraphProto, paths: list[tuple[str, ...]]) -> None:

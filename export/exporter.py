@@ -12,18 +12,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from affectrt.bundle.contract import Contract
+from affectrt.bundle.contract import Contract, TextModality
 from affectrt.bundle.errors import BundleError, ParityError
 from affectrt.bundle.manifest import Accuracy, Provenance
 from affectrt.bundle.scopes import FRONT_END
 from affectrt.bundle.store import Bundle
 from affectrt.bundle.strict_json import problems_from_validation
-from affectrt.bundle.writer import BundleDraft, GraphDraft, check_place, write_bundle
+from affectrt.bundle.writer import BundleDraft, FileDraft, GraphDraft, check_place, write_bundle
 
 from .cleaning import scope_of
 from .graphs import OPSET, graph_from_module
 from .operator_lint import check_operators
 from .parity import Parity, check_parity, measure_parity
+from .sentences import random_sentences
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,7 +55,8 @@ def export_bundle(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
-    """Write the bundle of `checkpoint` to `out`; `recordings` must cover every stage.
+    """Write the bundle of `checkpoint` to `out`; `recordings` must cover every stage but an encoder of text, which is
+    compared on random sentences of every length besides.
 
     Raises ParityError when a graph does not compute what its module computes or TensorRT would refuse it, BundleError
     when the contract or provenance is incomplete or `out` cannot be written. Then nothing has been written.
@@ -72,11 +74,16 @@ def export_bundle(
     graphs = []
     for stage in contract.stages:
         tell(f"exporting {stage}")
-        result = export_stage(stage, modules[stage], contract, recordings.get(stage, {}))
+        inputs = recordings.get(stage, {})
+        encoder = contract.encoder_stages.get(stage)
+        if isinstance(encoder, TextModality):
+            inputs = _with_sentences(inputs, encoder, model)
+        result = export_stage(stage, modules[stage], contract, inputs)
         tell(f"{stage} equals PyTorch within {result.parity.relative:.1e} on {result.parity.rows} recorded inputs")
         graphs.append(result.draft)
     title = name or f"{contract.system}-{contract.variant}"
-    draft = BundleDraft(title, contract, provenance, graphs, accuracy=_accuracy(checkpoint))
+    files = {key: FileDraft(f"text/{key}.txt", content) for key, content in model.attachments().items()}
+    draft = BundleDraft(title, contract, provenance, graphs, files, accuracy=_accuracy(checkpoint))
     return write_bundle(out, draft, overwrite=overwrite)
 
 
@@ -85,17 +92,27 @@ def export_stage(
 ) -> StageExport:
     """Export one stage, lint it, and compare it with PyTorch. Raises ParityError."""
     inputs, output = contract.stage_inputs(stage), contract.stage_output(stage)
-    graph = graph_from_module(module, inputs, output)
+    lengths = contract.lengths(stage)
+    graph = graph_from_module(module, inputs, output, lengths)
     check_operators(stage, graph)
-    if stage in contract.encoder_stages and not any(scope_of(node) == FRONT_END for node in graph.graph.node):
+    # Pictures and sound are normalised in the graph; word pieces are numbers in a list, with nothing to normalise.
+    raw = stage in contract.encoder_stages and not isinstance(contract.encoder_stages[stage], TextModality)
+    if raw and not any(scope_of(node) == FRONT_END for node in graph.graph.node):
         raise ParityError(
             f"no part of the graph of stage {stage!r} is marked as its front end",
             expected="a module whose class is named …FrontEnd, so that calibration leaves it in float32",
         )
     content = graph.SerializeToString(deterministic=True)
-    parity = measure_parity(stage, module, content, inputs, output, recordings)
+    parity = measure_parity(stage, module, content, inputs, output, recordings, lengths)
     check_parity(parity)
     return StageExport(GraphDraft(stage, "fp32", content, OPSET, parity_max_abs=parity.max_abs), parity)
+
+
+def _with_sentences(
+    recorded: Mapping[str, npt.NDArray[np.generic]], text: TextModality, model: Any
+) -> Mapping[str, npt.NDArray[np.generic]]:
+    drawn = random_sentences(text, model.attachments()["vocabulary"].count(b"\n"))
+    return {name: np.concatenate([recorded[name], rows]) if recorded else rows for name, rows in drawn.items()}
 
 
 def _contract_from_model(model: Any) -> Contract:

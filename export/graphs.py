@@ -12,6 +12,7 @@ from affectrt.bundle.contract import TensorInfo
 from affectrt.bundle.errors import ParityError
 
 from .cleaning import clean_model
+from .typed_graph import TOKENS
 
 if TYPE_CHECKING:
     import onnx
@@ -24,9 +25,12 @@ TRACE_BATCH = 2  # 1 would let the exporter take the batch for a constant
 MAX_BATCH = 4096
 
 
-def graph_from_module(module: nn.Module, inputs: Sequence[TensorInfo], output: TensorInfo) -> onnx.ModelProto:
+def graph_from_module(
+    module: nn.Module, inputs: Sequence[TensorInfo], output: TensorInfo, lengths: Sequence[int] = ()
+) -> onnx.ModelProto:
     """Export `module` in evaluation mode; its forward takes `inputs` in order and returns `output`.
 
+    The batch is dynamic, and with `lengths` (the contract's for the stage) so is the axis after it, called `tokens`.
     The result is checked and deterministic: the same weights give the same bytes. Raises ParityError when the
     module's output does not have the shape that the contract gives.
     """
@@ -44,7 +48,9 @@ def graph_from_module(module: nn.Module, inputs: Sequence[TensorInfo], output: T
                 expected=f"{output.shape}, as the contract says",
                 fix="make the model's contract() and its modules agree",
             )
-        batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+        axes = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
+        if lengths:
+            axes[1] = torch.export.Dim(TOKENS, min=2, max=lengths[-1])
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 module,
@@ -54,7 +60,7 @@ def graph_from_module(module: nn.Module, inputs: Sequence[TensorInfo], output: T
                 external_data=False,
                 input_names=[info.name for info in inputs],
                 output_names=[output.name],
-                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                dynamic_shapes=tuple(axes for _ in inputs),
                 verbose=False,
             )
     finally:
@@ -72,7 +78,8 @@ def _example(info: TensorInfo) -> Any:
     generator = torch.Generator().manual_seed(0)
     dtype = {"uint8": torch.uint8, "int64": torch.int64, "float16": torch.float16, "float32": torch.float32}
     if info.dtype in ("uint8", "int64"):
-        return torch.randint(0, 256, shape, generator=generator, dtype=dtype[info.dtype])
+        most = 256 if info.dtype == "uint8" else 2  # pieces, masks and places in a sentence: all know 0 and 1
+        return torch.randint(0, most, shape, generator=generator, dtype=dtype[info.dtype])
     return torch.rand(shape, generator=generator).to(dtype[info.dtype])
 
 

@@ -15,7 +15,7 @@ from affectrt.bundle.errors import ParityError
 from .operator_rules import GENERAL_TYPES, RULES, Place
 from .operator_table import OperatorTable, tables_for
 from .quantiser_rules import QUANTISER_RULES
-from .typed_graph import TypedGraph
+from .typed_graph import TOKENS, TypedGraph
 
 if TYPE_CHECKING:
     import onnx
@@ -87,7 +87,8 @@ def _problems(graph: TypedGraph, table: OperatorTable) -> Iterator[OperatorProbl
 
 
 def _edge_problems(graph: TypedGraph, name: str) -> Iterator[OperatorProblem]:
-    """Engines have fixed shapes but for the batch, which is an optimisation profile each."""
+    """Engines have fixed shapes but for the batch and the word pieces of a sentence: their lengths are known, and each
+    is an optimisation profile."""
     shape, kind = graph.shape(name), graph.element_type(name)
     if not graph.is_tensor(name):
         yield _of_graph(f"its input or output {name} is no tensor", "give tensors in and out")
@@ -96,8 +97,14 @@ def _edge_problems(graph: TypedGraph, name: str) -> Iterator[OperatorProblem]:
         yield _of_graph(f"its input or output {name} is {kind}", f"one of {', '.join(GENERAL_TYPES)}, UINT8 or INT8")
     if shape is None:
         yield _of_graph(f"the shape of its input or output {name} cannot be told", "export with fixed shapes")
-    elif None in shape[1:]:
+    elif None in (shape[2:] if _may_vary(graph, name) else shape[1:]):
         yield _of_graph(f"{name} has an axis besides the batch without a fixed size", "export with fixed shapes")
+
+
+def _may_vary(graph: TypedGraph, name: str) -> bool:
+    """Whether an input's axis after the batch is that of word pieces; an output's has no name that can be relied on."""
+    of = graph.inputs if name in graph.outputs else [name]
+    return any(graph.axis_name(value, 1) == TOKENS for value in of)
 
 
 def _node_problems(graph: TypedGraph, node: onnx.NodeProto, table: OperatorTable) -> Iterator[tuple[str, str | None]]:

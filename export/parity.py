@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,12 @@ def measure_parity(
     inputs: Sequence[TensorInfo],
     output: TensorInfo,
     recordings: Mapping[str, Array],
+    lengths: Sequence[int] = (),
 ) -> Parity:
-    """Run PyTorch and ONNX Runtime on `recordings` (input name → array with a leading axis of rows)."""
+    """Run PyTorch and ONNX Runtime on `recordings` (input name → array with a leading axis of rows).
+
+    With `lengths` (the contract's for the stage) each row is computed in every length that holds it.
+    """
     import onnxruntime as ort
     import torch
 
@@ -61,8 +65,8 @@ def measure_parity(
     max_abs, scale = -1.0, 0.0
     where: tuple[int, ...] = (0,)
     size = max(1, min(BATCH, BATCH_BYTES // sum(info.nbytes for info in inputs)))
-    for start in range(0, rows, size):
-        feeds = {info.name: np.ascontiguousarray(recordings[info.name][start : start + size]) for info in inputs}
+    names = [info.name for info in inputs]
+    for feeds, at in _batches(names, recordings, rows, size, lengths):
         found = session.run([output.name], feeds)[0]
         with torch.no_grad():
             wanted = module(*(torch.from_numpy(feeds[info.name]) for info in inputs)).numpy()
@@ -72,10 +76,24 @@ def measure_parity(
         difference[~np.isfinite(difference)] = np.inf
         if difference.max() > max_abs:
             max_abs = float(difference.max())
-            at = np.unravel_index(int(difference.argmax()), difference.shape)
-            where = (start + int(at[0]), *(int(i) for i in at[1:]))
+            worst = np.unravel_index(int(difference.argmax()), difference.shape)
+            where = (int(at[worst[0]]), *(int(i) for i in worst[1:]))
         scale = max(scale, float(np.abs(wanted).max()))
     return Parity(stage, rows, max_abs, scale, where[0], where[1:])
+
+
+def _batches(
+    names: Sequence[str], recordings: Mapping[str, Array], rows: int, size: int, lengths: Sequence[int]
+) -> Iterator[tuple[dict[str, Array], npt.NDArray[np.intp]]]:
+    """Feeds of at most `size` rows, and which rows they are; of sentences, those that each length holds, cut to it."""
+    for length in lengths or (None,):
+        fit = np.arange(rows)
+        if length is not None:
+            fit = np.flatnonzero(~np.any([recordings[name][:, length:].any(axis=1) for name in names], axis=0))
+        for start in range(0, len(fit), size):
+            at = fit[start : start + size]
+            feeds = {name: recordings[name][at] for name in names}
+            yield {name: np.ascontiguousarray(rows[:, :length] if length else rows) for name, rows in feeds.items()}, at
 
 
 def check_parity(parity: Parity, tolerance: float = TOLERANCE) -> None:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["TypedGraph", "attributes_of"]
+__all__ = ["TOKENS", "TypedGraph", "attributes_of"]
 
 Shape = tuple[int | None, ...]
+TOKENS = "tokens"  # the axis of word pieces: the contract says which lengths it may have
 LARGE = 4096  # bytes; shapes and axes, whose values count, are smaller
 # ONNX's names of element types → those of TensorRT's lists; a type that is not here keeps ONNX's name.
 NAMES = {"FLOAT": "FP32", "FLOAT16": "FP16", "BFLOAT16": "BF16", "DOUBLE": "FP64"}
@@ -67,6 +68,12 @@ class TypedGraph:
             return None
         axes = value.type.tensor_type.shape.dim
         return tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in axes)
+
+    def axis_name(self, name: str, axis: int) -> str | None:
+        """What an axis without a fixed size is called; None for one that has no name, or is not there."""
+        value = self._values.get(name)
+        axes = value.type.tensor_type.shape.dim if value is not None else ()
+        return axes[axis].dim_param or None if axis < len(axes) else None
 
     def is_constant(self, name: str) -> bool:
         """False for one that is an input too, which a caller may replace."""
