@@ -209,7 +209,7 @@ def test_a_hostile_configuration_is_refused(checkpoint: Path, field: str, value:
         ({"affectrt": '{"config": {}, "config": {}}'}, "a key occurs twice"),
         ({"affectrt": '{"config": NaN}'}, "NaN is not JSON"),
         ({"affectrt": "[" * 100_000}, "not JSON"),
-        ({"affectrt": " " * (1 << 21)}, "characters of metadata"),
+        ({"affectrt": " " * (1 + (8 << 20))}, "characters of metadata"),
         ([], "metadata that is not an object"),
     ],
 )
