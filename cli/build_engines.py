@@ -64,12 +64,18 @@ def _find_onnx() -> None:
 
 
 def batches_of(bundle: Bundle, rows: Sequence[int]) -> dict[str, list[int]]:
-    """Stage → the batch sizes of its engine: for encoders what `run` makes of calls of so many rows, else one row."""
+    """Stage → the batch sizes of its engine: for encoders what `run` makes of calls of so many rows, else one row.
+
+    Sentences come one at a time, and of each length there is an optimisation profile already: one row as well.
+    """
     from affectrt.runtime.scheduler import batch_rows
 
-    sizes = {stage: [1] for stage in bundle.contract.stages}
-    for stage, modality in bundle.contract.encoder_stages.items():
-        sizes[stage] = sorted({batch_rows(modality.input.nbytes, size) for size in rows})
+    contract = bundle.contract
+    sizes = {stage: [1] for stage in contract.stages}
+    for stage in contract.encoder_stages:
+        if not contract.lengths(stage):
+            row_bytes = sum(tensor.nbytes for tensor in contract.stage_inputs(stage))
+            sizes[stage] = sorted({batch_rows(row_bytes, size) for size in rows})
     return sizes
 
 

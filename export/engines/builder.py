@@ -1,7 +1,8 @@
 """One graph made into one TensorRT engine, on the machine that will run it.
 
 The network is strongly typed: the graph alone says what is computed in which precision, and the configuration names
-none. Each batch size is an optimisation profile of its own with min = opt = max, so that every shape is static.
+none. Each batch size, of each length where there are several, is an optimisation profile of its own with
+min = opt = max, so that every shape is static.
 
 The engine that ships tells the names of its layers alone, because an engine that tells more is slower to enqueue. So
 for a graph of low precision a twin that tells everything is built first and looked into; the engine that ships then
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -54,6 +56,7 @@ def build_engine(
     *,
     name: str,
     batches: Sequence[int],
+    lengths: Sequence[int] = (),
     options: BuildOptions,
     expected: Precision,
     timing_cache: Path | None,
@@ -61,6 +64,9 @@ def build_engine(
     gpu: Gpu,
 ) -> Built:
     """Build an engine of an ONNX graph for `gpu`; `name` stands for the graph in messages.
+
+    `lengths`: those that its second axis takes, one profile a batch and length; () where all of its axes but the batch
+    have one size.
 
     Raises EngineError, with TensorRT's own words, for a graph that cannot be read, parsed or built, and for one whose
     layers came out in another precision than `expected`; ParityError for operators that TensorRT does not take;
@@ -70,7 +76,8 @@ def build_engine(
     trt = import_tensorrt()
     model = graph_from_bytes(name, graph)
     check_operators(name, model, tensorrt=str(trt.__version__))
-    shapes = [input_shapes(name, model, batch) for batch in sorted(set(batches))]
+    sizes = product(sorted(set(batches)), sorted(set(lengths)) or [None])
+    shapes = [input_shapes(name, model, batch, length) for batch, length in sizes]
     measured, unused = read_timings(timing_cache)
     notes = [unused] if unused else []
     work = _Build(trt, name, graph, shapes, options, progress, gpu, measured)

@@ -105,6 +105,7 @@ class _Maker:
                 tensorrt=self.tensorrt,
                 gpu=self.gpu,
                 batches=batches,
+                lengths=self.bundle.contract.lengths(graph.stage),
                 options=self.options,
                 rebuild="affectrt build",
             )
@@ -143,6 +144,7 @@ class _Maker:
             self.bundle.read(graph),
             name=f"{graph.stage} {graph.precision}",
             batches=batches,
+            lengths=self.bundle.contract.lengths(graph.stage),
             options=self.options,
             expected=graph.precision,
             timing_cache=self.timing_cache,
@@ -162,6 +164,7 @@ class _Maker:
                 driver=self.gpu.driver,
                 l4t=self.gpu.l4t,
                 batches=tuple(sorted(set(batches))),
+                lengths=self.bundle.contract.lengths(asked.stage),
                 options=self.options,
             ),
             engine_sha256=hashlib.sha256(built.plan).hexdigest(),

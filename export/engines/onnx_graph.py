@@ -1,4 +1,4 @@
-"""A bundle's graph as the builder sees it: read without trust, its batch axis free or as asked."""
+"""A bundle's graph as the builder sees it: read without trust, its batch axis, and its length, free or as asked."""
 
 from __future__ import annotations
 
@@ -33,22 +33,30 @@ def graph_from_bytes(name: str, content: bytes) -> onnx.ModelProto:
     return model
 
 
-def input_shapes(name: str, model: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
-    """Input → its shape with `batch` rows; raises EngineError where any other axis is open, or the first is fixed."""
+def input_shapes(
+    name: str, model: onnx.ModelProto, batch: int, length: int | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Input → its shape with `batch` rows, of `length` if given.
+
+    Raises EngineError where any other axis is open, or one of these is fixed otherwise.
+    """
     held = {tensor.name for tensor in model.graph.initializer}
     shapes: dict[str, tuple[int, ...]] = {}
     for value in model.graph.input:
         if value.name in held:
             continue
-        first, *others = [dim.dim_value for dim in value.type.tensor_type.shape.dim] or [-1]
-        if first not in (0, batch) or not all(size > 0 for size in others):
-            shown = [size or "?" for size in (first, *others)]
+        asked = (batch,) if length is None else (batch, length)
+        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        leading, others = sizes[: len(asked)], sizes[len(asked) :]
+        fits = len(leading) == len(asked) and all(size in (0, want) for size, want in zip(leading, asked, strict=True))
+        if not fits or not all(size > 0 for size in others):
+            axes = "a leading axis that is" if length is None else "two leading axes that are"
             raise EngineError(
-                f"input {value.name!r} of the graph of {name} has the shape {shown}",
-                expected=f"a leading axis that is open or {batch}, and sizes for all others",
+                f"input {value.name!r} of the graph of {name} has the shape {[size or '?' for size in sizes]}",
+                expected=f"{axes} open or {' and '.join(map(str, asked))}, and sizes for all others",
                 fix="affectrt export the checkpoint again",
             )
-        shapes[value.name] = (batch, *others)
+        shapes[value.name] = (*asked, *others)
     return shapes
 
 

@@ -104,7 +104,13 @@ def _tensorrt(bundle: Bundle, precision: Asked, cache: EngineCache | None, stage
     graphs: dict[str, Graph] = {stage: bundle.graph_for(stage, precision, "tensorrt") for stage in stages}
     cache = cache or EngineCache()
     found = {
-        stage: cache.find(graph.sha256, tensorrt=str(trt.__version__), gpu=gpu, rebuild=rebuild_line(bundle, precision))
+        stage: cache.find(
+            graph.sha256,
+            tensorrt=str(trt.__version__),
+            gpu=gpu,
+            lengths=bundle.contract.lengths(stage),
+            rebuild=rebuild_line(bundle, precision),
+        )
         for stage, graph in graphs.items()
     }
     sentence = f"TensorRT {trt.__version__} on {gpu.name}, {why}"

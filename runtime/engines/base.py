@@ -17,10 +17,17 @@ Array = npt.NDArray[np.generic]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor of an engine: NumPy dtype name and shape without the leading, dynamic batch axis."""
+    """A tensor of an engine: NumPy dtype name and shape without the leading, dynamic batch axis.
+
+    −1 in front: the tensors of a call have one length there, any of those that the contract gives for their stage.
+    """
 
     dtype: str
     shape: tuple[int, ...]
+
+    def sized(self, length: int | None) -> TensorSpec:
+        """The tensor of a call of this length; the same one where `length` is None."""
+        return self if length is None else TensorSpec(self.dtype, (length, *self.shape[1:]))
 
 
 class Engine(Protocol):
@@ -38,7 +45,8 @@ class Engine(Protocol):
         ...
 
     def infer(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Compute every output for a batch; each feed has a leading batch axis of one common size."""
+        """Compute every output for a batch; each feed has a leading batch axis of one common size, and of a stage with
+        several lengths a second one."""
         ...
 
     def close(self) -> None: ...

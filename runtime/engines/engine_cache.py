@@ -67,10 +67,13 @@ class EngineCache:
         tensorrt: str,
         gpu: Gpu,
         batches: Sequence[int] | None = None,
+        lengths: Sequence[int] = (),
         options: BuildOptions | None = None,
         rebuild: str,
     ) -> EngineRecord:
         """The newest engine of a graph that was built for just this; `batches` and `options` None: any.
+
+        `lengths`: those of the contract, by which the same graph may be told to run in several.
 
         Raises EngineError that names what differs, with both values, and `rebuild`, the command that mends it.
         """
@@ -86,6 +89,7 @@ class EngineCache:
                 driver=gpu.driver,
                 l4t=gpu.l4t,
                 batches=key.batches if batches is None else tuple(sorted(set(batches))),
+                lengths=tuple(sorted(set(lengths))),
                 options=key.options if options is None else options,
             )
             judged.append((list(key.differences(wanted)), record))

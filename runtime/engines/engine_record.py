@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from affectrt.bundle.errors import listed
 from affectrt.bundle.manifest import Precision, Sha256
@@ -26,6 +26,7 @@ MAX_ENGINE_BYTES = 16 << 30
 
 Told = Annotated[str, Field(min_length=1, max_length=256)]
 Batch = Annotated[int, Field(ge=1, le=4096)]
+Length = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class BuildOptions(Record):
@@ -48,7 +49,11 @@ class BuildOptions(Record):
 
 
 class EngineKey(Record):
-    """All that decides whether an engine may run here. `batches` are its profiles: min = opt = max, ascending."""
+    """All that decides whether an engine may run here.
+
+    `batches` are its profiles: min = opt = max, ascending. Where a stage takes several `lengths`, ascending, each batch
+    has one profile a length. Without any, JSON does not tell of them, so that keys from before lengths stay valid.
+    """
 
     graph_sha256: Sha256
     tensorrt: Told
@@ -57,13 +62,22 @@ class EngineKey(Record):
     driver: Told
     l4t: Told | None = None
     batches: Annotated[tuple[Batch, ...], Field(min_length=1, max_length=16)]
+    lengths: Annotated[tuple[Length, ...], Field(max_length=64)] = ()
     options: BuildOptions = BuildOptions()
 
     @model_validator(mode="after")
     def _check(self) -> EngineKey:
-        if list(self.batches) != sorted(set(self.batches)):
-            raise ValueError(f"batches must ascend, each once, not {list(self.batches)}")
+        for name, sizes in (("batches", self.batches), ("lengths", self.lengths)):
+            if list(sizes) != sorted(set(sizes)):
+                raise ValueError(f"{name} must ascend, each once, not {list(sizes)}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_no_lengths(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        facts: dict[str, Any] = dump(self)
+        if not self.lengths:
+            del facts["lengths"]
+        return facts
 
     def sha256(self) -> str:
         """Of the key as JSON without spaces, its names in alphabetical order."""
@@ -79,7 +93,8 @@ class EngineKey(Record):
             ("compute capability", self.compute_capability, other.compute_capability),
             ("driver", self.driver, other.driver),
             ("L4T", self.l4t or "none", other.l4t or "none"),
-            ("batch sizes", ", ".join(map(str, self.batches)), ", ".join(map(str, other.batches))),
+            ("batch sizes", _listed(self.batches), _listed(other.batches)),
+            ("lengths", _listed(self.lengths), _listed(other.lengths)),
             ("options", self.options.in_words(), other.options.in_words()),
         ]
         yield from ((name, own, others) for name, own, others in pairs if own != others)
@@ -122,6 +137,10 @@ class EngineRecord(Record):
         """The content of the sidecar."""
         text = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=True, allow_nan=False)
         return text.encode() + b"\n"
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, sizes)) or "none"
 
 
 def record_from_json(content: bytes) -> EngineRecord:

@@ -160,7 +160,7 @@ def _specs(nodes: Sequence[Any]) -> dict[str, TensorSpec]:
     for node in nodes:
         if node.type not in _DTYPES:
             raise EngineError(f"tensor {node.name!r} is of type {node.type}", expected=", ".join(sorted(_DTYPES)))
-        # A named or unknown axis is -1, which no contract declares.
+        # A named or unknown axis is -1; only for stages of several lengths a contract has that, too.
         shape = tuple(size if isinstance(size, int) else -1 for size in node.shape[1:])
         specs[node.name] = TensorSpec(_DTYPES[node.type], shape)
     return specs

@@ -115,6 +115,7 @@ def _open_tensorrt(
     return TensorrtEngine(
         plan,
         batches=record.key.batches,
+        lengths=record.key.lengths,
         provenance=facts,
         cuda_graph=cuda_graph,
         dla_core=record.key.options.dla_core,
@@ -125,14 +126,18 @@ def _open_tensorrt(
 def _check_tensors(bundle: Bundle, stage: str, file: str, engine: Engine) -> None:
     """A manifest may lie; the graph is asked."""
     contract = bundle.contract
+    lengths = contract.lengths(stage)
+    open_axis = -1 if lengths else None
     output = contract.stage_output(stage)
-    wanted_inputs = {t.name: TensorSpec(t.dtype, t.shape) for t in contract.stage_inputs(stage)}
-    wanted_outputs = {output.name: TensorSpec(output.dtype, output.shape)}
+    wanted_inputs = {t.name: TensorSpec(t.dtype, t.shape).sized(open_axis) for t in contract.stage_inputs(stage)}
+    wanted_outputs = {output.name: TensorSpec(output.dtype, output.shape).sized(open_axis)}
     if dict(engine.inputs) == wanted_inputs and dict(engine.outputs) == wanted_outputs:
         return
+    several = f"; -1 is an open axis, for lengths {', '.join(map(str, lengths))}" if lengths else ""
+    wanted = f"inputs {_told(wanted_inputs)} and outputs {_told(wanted_outputs)}"
     raise BundleError(
         f"graph {file} of stage {stage!r} has inputs {_told(engine.inputs)} and outputs {_told(engine.outputs)}",
-        expected=f"inputs {_told(wanted_inputs)} and outputs {_told(wanted_outputs)}, as the manifest declares",
+        expected=f"{wanted}, as the manifest declares{several}",
         fix="affectrt export the checkpoint again; this bundle's manifest and graphs do not belong together",
     )
 

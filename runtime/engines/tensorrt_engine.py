@@ -20,7 +20,7 @@ from .padding import parts_of
 from .primary_context import PrimaryContext
 from .tensorrt_log import tensorrt_log
 from .tensorrt_profile import Profile, Stream, refused
-from .tensorrt_tensors import read_tensors
+from .tensorrt_tensors import ProfileSize, read_tensors
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -31,7 +31,7 @@ Memory = Literal["auto", "mapped", "copied"]
 
 
 class TensorrtEngine:
-    """Runs one serialised engine (`plan`) of static `batches`, one optimisation profile each.
+    """Runs one serialised engine (`plan`) of static `batches`, one optimisation profile each, or one for each length.
 
     `plan` is executable code: it must come from `EngineCache.read`, which believes no file before it is checked.
     Any number of rows is computed: in the smallest batch that holds them, with rows of padding, or in several calls of
@@ -47,6 +47,7 @@ class TensorrtEngine:
         plan: bytes,
         *,
         batches: Sequence[int],
+        lengths: Sequence[int] = (),
         provenance: Mapping[str, str],
         cuda_graph: bool = True,
         memory: Memory = "auto",
@@ -69,7 +70,7 @@ class TensorrtEngine:
         }
         self._runtime: trt.Runtime | None = None
         self._engine: trt.ICudaEngine | None = None
-        self._profiles: dict[int, Profile] = {}
+        self._profiles: dict[ProfileSize, Profile] = {}
         cuda = import_cuda_driver()
         stack = ExitStack()
         try:
@@ -77,7 +78,7 @@ class TensorrtEngine:
             stack.callback(self._context.close)
             stack.callback(self._release)
             with self._context:
-                self._open(cuda, plan, batches, dla_core)
+                self._open(cuda, plan, batches, lengths, dla_core)
         except BaseException as error:
             with suppress(EngineError):  # what failed first is what matters
                 stack.close()
@@ -102,14 +103,15 @@ class TensorrtEngine:
 
     def infer(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         self._check_usable()
-        rows = self._rows_of(feeds)
+        length = self._length_of(feeds)
+        rows = self._rows_of(feeds, length)
         results: dict[str, Array] = {
-            name: np.empty((rows, *spec.shape), spec.dtype) for name, spec in self.outputs.items()
+            name: np.empty((rows, *spec.shape), spec.dtype) for name, spec in self._tensors.outputs_at(length).items()
         }
         with self._context:
             try:
                 for start, stop, batch in parts_of(rows, self._batches):
-                    profile = self._profiles[batch]
+                    profile = self._profiles[ProfileSize(batch, length)]
                     profile.fill(feeds, start, stop)
                     profile.run()
                     for name, result in results.items():
@@ -118,16 +120,16 @@ class TensorrtEngine:
                 raise self._failed("running an engine", error) from error
         return results
 
-    def time_runs(self, batch: int, count: int, *, transfers: bool = True) -> list[float]:
-        """Seconds of the GPU, by events, for each of `count` runs of one of the engine's batch sizes.
+    def time_runs(self, batch: int, count: int, *, length: int | None = None, transfers: bool = True) -> list[float]:
+        """Seconds of the GPU, by events, for each of `count` runs of one of the engine's batch sizes and lengths.
 
-        They compute what was last given in that batch size. Without `transfers` the way of inputs and outputs is left
-        out, which mapped memory does not have.
+        They compute what was last given in that size. Without `transfers` the way of inputs and outputs is left out,
+        which mapped memory does not have.
         """
         self._check_usable()
         with self._context:
             try:
-                return self._profiles[batch].time_runs(count, transfers=transfers)
+                return self._profiles[ProfileSize(batch, length)].time_runs(count, transfers=transfers)
             except self._pycuda.Error as error:
                 raise self._failed("timing an engine", error) from error
 
@@ -152,16 +154,18 @@ class TensorrtEngine:
             if error is None:  # after a failure that could not be freed either, the first is what matters
                 raise
 
-    def _open(self, cuda: Any, plan: bytes, batches: Sequence[int], dla_core: int | None) -> None:
+    def _open(
+        self, cuda: Any, plan: bytes, batches: Sequence[int], lengths: Sequence[int], dla_core: int | None
+    ) -> None:
         try:
             self._stream = Stream(self._pycuda, cuda)
-            self._load(plan, batches, dla_core)
+            self._load(plan, batches, lengths, dla_core)
         except BaseException as error:
             # The locals of failed calls would keep TensorRT's objects alive beyond the context to free them in.
             _clear_frames(error)
             raise
 
-    def _load(self, plan: bytes, batches: Sequence[int], dla_core: int | None) -> None:
+    def _load(self, plan: bytes, batches: Sequence[int], lengths: Sequence[int], dla_core: int | None) -> None:
         import tensorrt as trt
 
         log = tensorrt_log()
@@ -179,13 +183,13 @@ class TensorrtEngine:
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise refused("reading an engine", mark, "affectrt build the bundle again on this machine")
-        self._tensors = read_tensors(self._engine, batches)
-        self._batches = tuple(self._tensors.profiles)
-        for batch in self._batches:
-            self._profiles[batch] = Profile(
+        self._tensors = read_tensors(self._engine, batches, lengths)
+        self._batches, self._lengths = sorted(set(batches)), sorted(set(lengths))
+        for size in self._tensors.profiles:
+            self._profiles[size] = Profile(
                 self._engine,
                 self._tensors,
-                batch,
+                size,
                 self._stream,
                 mapped=self._mapped,
                 cuda_graph=self._cuda_graph,
@@ -219,13 +223,26 @@ class TensorrtEngine:
                 "this engine belongs to another thread", expected="the thread that opened it; each needs its own engine"
             )
 
-    def _rows_of(self, feeds: Mapping[str, Array]) -> int:
+    def _length_of(self, feeds: Mapping[str, Array]) -> int | None:
+        """The length of a call, by its first input; None where the stage has but one."""
+        name = next(iter(self.inputs))
+        feed = feeds.get(name)
+        if not self._lengths or not isinstance(feed, np.ndarray) or feed.ndim < 2:
+            return self._lengths[-1] if self._lengths else None
+        if feed.shape[1] not in self._lengths:
+            raise EngineError(
+                f"input {name!r} of length {feed.shape[1]}",
+                expected=f"a length that this engine was built for: {', '.join(map(str, self._lengths))}",
+            )
+        return int(feed.shape[1])
+
+    def _rows_of(self, feeds: Mapping[str, Array], length: int | None) -> int:
         if feeds.keys() != self.inputs.keys():
             raise EngineError(
                 f"inputs {', '.join(sorted(feeds)) or 'none'}", expected=f"inputs {', '.join(sorted(self.inputs))}"
             )
         counts = set()
-        for name, spec in self.inputs.items():
+        for name, spec in self._tensors.inputs_at(length).items():
             feed = feeds[name]
             if not isinstance(feed, np.ndarray) or feed.dtype.name != spec.dtype or feed.shape[1:] != spec.shape:
                 found = f"{feed.dtype} {list(feed.shape)}" if isinstance(feed, np.ndarray) else type(feed).__name__

@@ -1,4 +1,4 @@
-"""One batch size of a TensorRT engine, ready to run: execution context, memory, and a captured graph."""
+"""One size of a TensorRT engine, ready to run: execution context, memory, and a captured graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .base import Array
 from .cuda_graph import CudaGraph
 from .device_buffers import DeviceBuffers
 from .tensorrt_log import tensorrt_log
-from .tensorrt_tensors import EngineTensors
+from .tensorrt_tensors import EngineTensors, ProfileSize
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -49,7 +49,7 @@ class Stream:
 
 
 class Profile:
-    """A static batch of an engine. Fill `host` with inputs, `run`, and find the outputs in `host`.
+    """A static size of an engine. Fill `host` with inputs, `run`, and find the outputs in `host`.
 
     Shapes and addresses are set once, the first enqueue is real, and what follows it is captured. After an error
     nothing of that is trusted: the next `run` sets and captures all of it anew. The CUDA context must be current.
@@ -59,14 +59,15 @@ class Profile:
         self,
         engine: trt.ICudaEngine,
         tensors: EngineTensors,
-        batch: int,
+        size: ProfileSize,
         stream: Stream,
         *,
         mapped: bool,
         cuda_graph: bool,
     ) -> None:
-        self._tensors = tensors
-        self._batch = batch
+        self._number = tensors.profiles[size]
+        self._size = size
+        self._inputs, self._outputs = tensors.inputs_at(size.length), tensors.outputs_at(size.length)
         self._stream = stream
         self._wants_graph = cuda_graph
         self._graph: CudaGraph | None = None
@@ -75,10 +76,11 @@ class Profile:
         mark = tensorrt_log().mark()
         self._context: trt.IExecutionContext | None = engine.create_execution_context()
         if self._context is None:
-            raise refused(f"making an execution context for batch {batch}", mark, "affectrt build with smaller batches")
+            doing = f"making an execution context for {size.in_words()}"
+            raise refused(doing, mark, "affectrt build with smaller batches")
         try:
             self._quieten()
-            self._buffers = DeviceBuffers(stream.pycuda, tensors.inputs, tensors.outputs, rows=batch, mapped=mapped)
+            self._buffers = DeviceBuffers(stream.pycuda, self._inputs, self._outputs, rows=size.batch, mapped=mapped)
         except BaseException:
             self._context = None
             raise
@@ -171,17 +173,17 @@ class Profile:
 
     def _bind(self) -> None:
         # No local name for the context: an exception would keep it, and it must go before the engine.
-        mark, profile = tensorrt_log().mark(), self._tensors.profiles[self._batch]
-        if not self._execution.set_optimization_profile_async(profile, self._stream.handle):
-            raise refused(f"choosing optimisation profile {profile}", mark)
+        mark, batch = tensorrt_log().mark(), self._size.batch
+        if not self._execution.set_optimization_profile_async(self._number, self._stream.handle):
+            raise refused(f"choosing optimisation profile {self._number}", mark)
         self._stream.wait()
-        for name, spec in self._tensors.inputs.items():
-            if not self._execution.set_input_shape(name, (self._batch, *spec.shape)):
+        for name, spec in self._inputs.items():
+            if not self._execution.set_input_shape(name, (batch, *spec.shape)):
                 raise refused(f"setting the shape of input {name!r}", mark)
         if unknown := self._execution.infer_shapes():
             raise refused(f"finding the shapes (unknown: {', '.join(map(str, unknown))})", mark)
-        for name, spec in self._tensors.outputs.items():
-            found, wanted = tuple(self._execution.get_tensor_shape(name)), (self._batch, *spec.shape)
+        for name, spec in self._outputs.items():
+            found, wanted = tuple(self._execution.get_tensor_shape(name)), (batch, *spec.shape)
             if found != wanted:
                 raise EngineError(f"output {name!r} has shape {list(found)}", expected=f"{list(wanted)}")
         for name, address in self._buffers.addresses.items():
@@ -206,7 +208,7 @@ class Profile:
             first = self.capture_failure is None
             self.capture_failure = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if first:
-                _LOG.warning("batch %d runs without a CUDA graph: %s", self._batch, self.capture_failure)
+                _LOG.warning("%s runs without a CUDA graph: %s", self._size.in_words(), self.capture_failure)
             self._stream.wait()
         else:
             self.capture_failure = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from affectrt.runtime.engines.engine_record import EngineKey, EngineRecord
@@ -12,8 +13,13 @@ from affectrt.runtime.engines.gpu import Gpu
 __all__ = ["plan_from_graph", "record_of"]
 
 
-def plan_from_graph(graph: bytes, batches: Sequence[int | tuple[int, int, int]] = (1, 8)) -> bytes:
-    """`graph` is an ONNX file whose only dynamic axis is the batch; three sizes are a range: minimum, best, maximum."""
+def plan_from_graph(
+    graph: bytes, batches: Sequence[int | tuple[int, int, int]] = (1, 8), lengths: Sequence[int] = ()
+) -> bytes:
+    """`graph` is an ONNX file whose only dynamic axis is the batch, or with `lengths` the first two are.
+
+    Three sizes are a range: minimum, best, maximum.
+    """
     import tensorrt as trt
 
     logger = trt.Logger(trt.Logger.ERROR)
@@ -23,12 +29,13 @@ def plan_from_graph(graph: bytes, batches: Sequence[int | tuple[int, int, int]] 
     parser = trt.OnnxParser(network, logger)
     assert parser.parse(graph), [str(parser.get_error(index)) for index in range(parser.num_errors)]
     config = builder.create_builder_config()
-    for batch in batches:
+    for batch, length in product(batches, lengths or [None]):
         profile = builder.create_optimization_profile()
         for index in range(network.num_inputs):
             tensor: Any = network.get_input(index)
             sizes = batch if isinstance(batch, tuple) else (batch,) * 3
-            profile.set_shape(tensor.name, *((size, *tuple(tensor.shape)[1:]) for size in sizes))
+            rest = tuple(tensor.shape)[1:] if length is None else (length, *tuple(tensor.shape)[2:])
+            profile.set_shape(tensor.name, *((size, *rest) for size in sizes))
         assert config.add_optimization_profile(profile) >= 0
     plan = builder.build_serialized_network(network, config)
     assert plan is not None

@@ -27,6 +27,7 @@ from doubles.static_plans import plan_from_graph
 from affectrt.bundle.errors import EngineError
 from affectrt.runtime.engines.gpu import find_gpu
 from affectrt.runtime.engines.tensorrt_engine import Memory
+from affectrt.runtime.engines.tensorrt_tensors import ProfileSize
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_padding_is_zeros_whatever_was_computed_before(graphs: dict[str, bytes],
     with opened(plans["fusion"]) as engine:
         assert_right(engine, graphs["fusion"], 8)
         assert_right(engine, graphs["fusion"], 3)
-        for host in (engine._profiles[8].host[name] for name in engine.inputs):
+        for host in (engine._profiles[ProfileSize(8)].host[name] for name in engine.inputs):
             assert host[:3].any() and not host[3:].any()
 
 

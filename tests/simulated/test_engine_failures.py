@@ -10,6 +10,7 @@ from doubles.nvidia import faults
 
 from affectrt.bundle.errors import EngineError
 from affectrt.runtime.engines.tensorrt_engine import Memory
+from affectrt.runtime.engines.tensorrt_tensors import ProfileSize
 
 PAST_EVERY_CALL = 200
 
@@ -206,7 +207,7 @@ def test_a_change_of_shapes_or_addresses_is_captured_anew(graphs: dict[str, byte
     with opened(plans["audio"]) as engine:
         before = faults.cuda.counters()
         with engine._context:
-            engine._profiles[8].prepare()
+            engine._profiles[ProfileSize(8)].prepare()
         after = faults.cuda.counters()
         assert after["captures"] == before["captures"] + 1
         assert after["graph_execs_destroyed"] == before["graph_execs_destroyed"] + 1

@@ -107,11 +107,19 @@ class Engine(Behaviour):
     def nbytes(self, name: str, shape: tuple[int, ...]) -> int:
         return math.prod(shape) * np.dtype(self.numpy_type(name)).itemsize
 
+    def open_axes(self, inputs: dict[str, tuple[int, ...]]) -> dict[str, set[int]]:
+        """Name of an open axis → the sizes that the inputs give it: one, or they contradict each other."""
+        found: dict[str, set[int]] = {}
+        for name, shape in inputs.items():
+            for axis, size in zip(self.tensors[name]["axes"], shape, strict=True):
+                if isinstance(axis, str):
+                    found.setdefault(axis, set()).add(size)
+        return found
+
     def output_shape(self, name: str, inputs: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-        """The unknown sizes of our graphs are one: the batch."""
-        dynamic = (n for n in inputs if -1 in self.tensors[n]["shape"])
-        batch = next((inputs[n][self.tensors[n]["shape"].index(-1)] for n in dynamic), 1)
-        return tuple(batch if size == -1 else size for size in self.tensors[name]["shape"])
+        """An axis that is open in the output has the size of the inputs' axis of that name, -1 where they differ."""
+        given = {axis: sizes.pop() if len(sizes) == 1 else -1 for axis, sizes in self.open_axes(inputs).items()}
+        return tuple(axis if isinstance(axis, int) else given.get(axis, -1) for axis in self.tensors[name]["axes"])
 
     def _facts(self, name: str) -> dict[str, Any]:
         if name not in self.tensors:

@@ -36,10 +36,11 @@ MAX_OPSET = {(10, 3): 20, (10, 16): 24, (11, 4): 24}
 class Tensor(Behaviour):
     stands_behind = "ITensor"
 
-    def __init__(self, trt: ModuleType, name: str, onnx_type: int, shape: tuple[int, ...], is_input: bool) -> None:
+    def __init__(self, trt: ModuleType, name: str, onnx_type: int, axes: list[int | str], is_input: bool) -> None:
         super().__init__(trt)
         self.name = name
-        self.shape = shape
+        self.axes = axes  # an open one by its name in the graph, which must mean one size wherever it stands
+        self.shape = tuple(size if isinstance(size, int) else -1 for size in axes)
         self.dtype = getattr(self.trt.DataType, DTYPES[onnx_type][0])
         self.location = self.trt.TensorLocation.DEVICE
         self.allowed_formats = 1 << int(self.trt.TensorFormat.LINEAR)
@@ -255,5 +256,9 @@ def _tensor(trt: ModuleType, value: onnx.ValueInfoProto, is_input: bool) -> Tens
     kind = value.type.tensor_type
     if kind.elem_type not in DTYPES:
         raise RefusedError("UNSUPPORTED_GRAPH", f"tensor {value.name} has a type that TensorRT lacks")
-    shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
-    return Tensor(trt, value.name, kind.elem_type, shape, is_input)
+    unnamed = (f"axis {at} of {value.name}" for at in range(len(kind.shape.dim)))
+    axes = [
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or name
+        for dim, name in zip(kind.shape.dim, unnamed, strict=True)
+    ]
+    return Tensor(trt, value.name, kind.elem_type, axes, is_input)

@@ -33,7 +33,10 @@ def write_plan(version: str, network: Network, built: dict[str, Any], layers: li
         "version": version,
         "built": built,
         "layers": layers,
-        "tensors": [{"name": t.name, "mode": mode, "dtype": t.dtype.name, "shape": t.shape} for t, mode in tensors],
+        "tensors": [
+            {"name": t.name, "mode": mode, "dtype": t.dtype.name, "shape": t.shape, "axes": t.axes}
+            for t, mode in tensors
+        ],
     }
     header = json.dumps(facts).encode()
     body = MARK + len(header).to_bytes(8, "little") + header + model.SerializeToString()

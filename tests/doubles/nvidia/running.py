@@ -166,9 +166,8 @@ class Context(Behaviour):
             return False
         if stream_handle in (0, 1):
             self.log("WARNING", "Using default stream in enqueueV3() may lead to performance issues.")
-        missing = self.infer_shapes()
-        if missing:
-            return self._error(where, f"the shapes of {', '.join(missing)} are not set")
+        if unfit := self._unfit_shapes():
+            return self._error(where, unfit)
         bound: Bound = {}
         for name in self.engine.names():
             bound[name] = (self._addresses.get(name, 0), self.get_tensor_shape(name))
@@ -183,6 +182,12 @@ class Context(Behaviour):
             return self._error(where, "the first enqueue after a change of shape or profile cannot be captured")
         self._initialised = True
         return self._launch(where, stream_handle, bound, capturing)
+
+    def _unfit_shapes(self) -> str | None:
+        if missing := self.infer_shapes():
+            return f"the shapes of {', '.join(missing)} are not set"
+        given = self.engine.open_axes(self.shapes).items()
+        return next((f"the dimension named {axis} is {sorted(sizes)}" for axis, sizes in given if len(sizes) > 1), None)
 
     def _capturing(self, where: str, stream_handle: int) -> bool | None:
         """Whether the stream captures; None, with an error logged, where it or the CUDA context is not usable."""
