@@ -5,7 +5,9 @@ What stays FP32, and is cast on its borders alone:
 - front ends, whose spectra span too many decades, and the graph's inputs and outputs;
 - a node that takes or gives a value, or a constant, whose magnitude was seen above `LARGEST`;
 - a node that gives values which were all seen below `SMALLEST`, where float16 loses its digits;
-- a norm that squares its input on the way, where the squares' sum would be above `LARGEST`.
+- a norm that squares its input on the way in the input's own type, where the squares' sum would be above `LARGEST`.
+  A layer norm computes its mean and squares in float32 by itself, whatever it takes and gives, if its `stash_type` is
+  1, which is ONNX's default and what is exported; so it stays whole and small.
 
 The casting itself is ONNX Runtime's own converter. It hands values from island to island through float16, which is
 what an island is there to avoid, and writes a cast twice where two islands take one value; both are mended here.
@@ -61,6 +63,8 @@ def to_half(
 
 def _islands(graph: GraphEditor, largest: Mapping[str, float], keep: Set[str], only: Set[str] | None) -> set[str]:
     """Names of the nodes that stay FP32."""
+    from onnx import TensorProto
+
     producers = graph.producers()
     too_old = graph.opset < FIRST_HALF_QUANTISERS
 
@@ -80,6 +84,14 @@ def _islands(graph: GraphEditor, largest: Mapping[str, float], keep: Set[str], o
             return True
         given = max(magnitude(name) for name in node.output if name)
         if node.op_type == "ReduceL2" and given**2 > LARGEST:
+            return True
+        stashed = (
+            attributes_of(node).get("stash_type", 1) if node.op_type == "LayerNormalization" else TensorProto.FLOAT
+        )
+        if (
+            stashed != TensorProto.FLOAT
+            and graph.constant(node.input[1]).size * magnitude(node.input[0]) ** 2 > LARGEST
+        ):
             return True
         highest = max([given, *(magnitude(name) for name in node.input if name)])
         return highest > LARGEST or (0 < given < SMALLEST and node.op_type not in QUANTISERS)

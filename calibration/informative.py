@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from affectrt.bundle.contract import Contract
+from affectrt.bundle.contract import Contract, TextModality
 from affectrt.bundle.errors import UsageError
 from affectrt.runtime.engines.base import Array
 
@@ -45,7 +45,7 @@ def check_informative(contract: Contract, feeds: Mapping[str, Mapping[str, Array
     """UsageError where less than a quarter of an encoder's recorded rows are worth something; it tells of all stages.
 
     `feeds`: stage → input → rows, in order of time. A row is worth nothing if it is silence or of one colour, or shows
-    what the last one before it that was worth something shows. Other stages than encoders are not looked at.
+    what the last one before it that was worth something shows. Encoders of pictures and sound alone are looked at.
     """
     problems = list(_problems(contract, feeds))
     if problems:
@@ -59,8 +59,8 @@ def check_informative(contract: Contract, feeds: Mapping[str, Mapping[str, Array
 
 def _problems(contract: Contract, feeds: Mapping[str, Mapping[str, Array]]) -> Iterator[str]:
     for stage, modality in contract.encoder_stages.items():
-        if stage not in feeds:
-            continue
+        if stage not in feeds or isinstance(modality, TextModality):
+            continue  # a sentence is asked for only where there are words, and says something each time
         rows = feeds[stage][modality.input.name]
         kind = _SOUND if rows.ndim == 2 else _PICTURE if rows.ndim == 4 else _CLIP
         empty, repeated = _worthless(rows, kind)

@@ -2,7 +2,7 @@
 
 Half of the rules are what a parser enforces: signed symmetric INT8, one scale per output channel of a weight, floats
 where INT8 cannot be. The other half is what makes a graph fast and right: pairs on the skip branch of a sum alone, none
-around heads, small products, attention, softmax, norms and front ends.
+around heads, small products, attention, softmax, norms and front ends, but for what they give to products with weights.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Linter:
         if len(node.input) > 1 and graph.is_constant(node.input[1]) and graph.constant(node.input[1]).size != 1:
             yield "needs a single scale: what is computed is not quantised by channel"
         origin = maker_of(self._producers, node.input[0])
-        if origin is not None and self._stays_float(origin):
+        if origin is not None and self._stays_float(origin) and not self._feeds_products(node):
             yield f"quantises what {origin.name} ({origin.op_type}) gives, which stays float"
 
     def _pair_rules(self, node: onnx.NodeProto) -> Iterator[str]:
@@ -165,6 +165,14 @@ class _Linter:
 
     def _stays_float(self, node: onnx.NodeProto) -> bool:
         return node.op_type in FLOAT_OPS or is_attention_product(self.graph, self._producers, node)
+
+    def _feeds_products(self, node: onnx.NodeProto) -> bool:
+        """Whether products with constant weights alone take what was quantised."""
+        pairs = self._consumers[node.output[0]]
+        users = [user for pair in pairs for user in self._consumers[pair.output[0]]]
+        products = [user for user in users if user.op_type in ("Gemm", "MatMul")]
+        stored = [user for user in products if weight_of(self.graph, self._producers, user) is not None]
+        return len(stored) == len(users)
 
     def _same_scale(self, quantise: onnx.NodeProto, dequantise: onnx.NodeProto) -> bool:
         """The same numbers, by whatever names and in either float type."""

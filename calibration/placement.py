@@ -8,8 +8,9 @@
 | pool, moves | between two quantised values               | as what they take                                 |
 
 A branch that is scaled as the whole costs nothing to put into it, and loses nothing: what takes the whole would see it
-on that scale in any case. For TensorRT heads, small products and what stands beside attention, softmax or a layer norm
-are left alone (`spared`).
+on that scale in any case. For TensorRT heads and small products are left alone (`spared`), and so is what attention,
+softmax or a layer norm gave, but where a product with constant weights takes it: those products are what a
+transformer's time goes into, and they take nothing else. Tables that are looked up in stay as they are.
 
 A layer is a convolution or product with constant weights, and is called after its output. Of a kept layer no value
 that it takes or gives is quantised, for nobody. Where only some layers are quantised, the others take and give floats.
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Int8Target", "Placement", "layer_nodes", "place", "values_to_observe", "weighted_nodes"]
 
 Int8Target = Literal["cpu", "tensorrt"]
-WEIGHTED = ("Conv", "Gemm", "MatMul")
+PRODUCTS = ("Gemm", "MatMul")
+WEIGHTED = ("Conv", *PRODUCTS)
 # Operations that give values as they take them, in another place; the zeros of a Pad are in every range.
 MOVES = ("Flatten", "Gather", "Pad", "Reshape", "Transpose")
 
@@ -117,7 +119,7 @@ def layer_nodes(graph: GraphEditor, target: Int8Target) -> list[onnx.NodeProto]:
         for node in weighted_nodes(graph)
         if id(node) not in spared
         and not is_small_product(graph, producers, node)
-        and not _is_float_value(graph, producers, node.input[0])
+        and (node.op_type in PRODUCTS or not _is_float_value(graph, producers, node.input[0]))
     ]
 
 

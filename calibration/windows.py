@@ -15,10 +15,11 @@ from affectrt.runtime.engines.base import Array, Engine
 from affectrt.runtime.replay import replay
 from affectrt.runtime.sampling import RowSample, rows_within
 from affectrt.runtime.sources import Source, open_source
+from affectrt.runtime.words.pieces import padded
 
 from .tapped import Tapped
 
-__all__ = ["record_fusion_windows", "record_windows", "source_windows"]
+__all__ = ["record_fusion_windows", "record_windows", "source_windows", "stacked"]
 
 Windows = dict[str, dict[str, Array]]
 # A corpus may have hundreds of files, each of which has to be decoded to its end; these many say enough.
@@ -62,7 +63,7 @@ def record_windows(
             expected="media with picture and sound, as the model takes them",
             fix="name other media",
         )
-    return {stage: {name: np.stack([row[name] for row in rows]) for name in rows[0]} for stage, rows in windows.items()}
+    return {stage: stacked(contract, stage, rows) for stage, rows in windows.items()}
 
 
 def record_fusion_windows(
@@ -80,7 +81,14 @@ def record_fusion_windows(
         if all(engine.rows >= per_stage for engine in tapped.values()):
             break
     rows = {stage: sample.rows() for stage, sample in samples.items()}
-    return {stage: {name: np.stack([row[name] for row in of]) for name in of[0]} for stage, of in rows.items()}
+    return {stage: stacked(contract, stage, of) for stage, of in rows.items()}
+
+
+def stacked(contract: Contract, stage: str, rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Input → all rows; sentences as long as the stage's longest, which changes no vector of their words."""
+    if lengths := contract.lengths(stage):
+        rows = [padded(row, lengths[-1]) for row in rows]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _share(total: int, index: int, count: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -98,7 +99,7 @@ def bert_features(
         states.append(x)
     summed = np.sum(states[-4:], axis=0)
     ends = 1 + np.cumsum([0, *(len(word) for word in words)])
-    return np.stack([summed[start:end].mean(axis=0) for start, end in zip(ends, ends[1:], strict=False)])
+    return np.stack([summed[start:end].mean(axis=0) for start, end in itertools.pairwise(ends)])
 
 
 def _linear(x: Floats, w: Mapping[str, Floats], name: str) -> Floats:

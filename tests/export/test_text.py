@@ -10,6 +10,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from doubles.text_bundle import text_bundle
 from doubles.text_models import PROVENANCE, VOCABULARY, bert_features, random_text_model, text_config
 
 from affectrt.bundle import Bundle, ParityError
@@ -19,6 +20,7 @@ from affectrt.export.sentences import random_sentences
 from affectrt.models import load_checkpoint, save_checkpoint
 from affectrt.runtime.words.pieces import Pieces, padded, pieces_of
 
+ROOT = Path(__file__).parents[2]
 TOLERANCE = 1e-4
 SPECIAL = (VOCABULARY.index("[CLS]"), VOCABULARY.index("[SEP]"))
 SAID = (
@@ -39,15 +41,10 @@ def model() -> Any:
 
 
 @pytest.fixture(scope="module")
-def bundle(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+def bundle() -> Iterator[Bundle]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("text")
-    save_checkpoint(model, folder / "text.safetensors", PROVENANCE)
-    loaded = load_checkpoint(folder / "text.safetensors")
-    rng = np.random.default_rng(0)
-    windows = {"text": rng.standard_normal((2, model.config.window_steps, model.config.text_dim)).astype(np.float32)}
-    yield export_bundle(loaded, folder / "text.affect", recordings={"fusion": windows})
+    yield text_bundle(ROOT / "build" / "doubles")
     torch.set_num_threads(threads)
 
 
@@ -124,7 +121,7 @@ def test_ten_thousand_words_are_ten_thousand_vectors(session: ort.InferenceSessi
 
 
 def test_padding_and_company_change_no_word(session: ort.InferenceSession, pieces: Pieces) -> None:
-    (alone,) = pieces.parts("well-known sun".split())
+    (alone,) = pieces.parts(["well-known", "sun"])
     (other,) = pieces.parts(["raining"] * 14)
     wanted = run(session, alone)[:2]
     batch = {name: np.stack([padded(alone, 32)[name], padded(other, 32)[name]]) for name in alone}
