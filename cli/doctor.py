@@ -18,6 +18,7 @@ __all__ = ["doctor"]
 TITLES = {
     "runtime": "estimates of a file (required)",
     "live": "cameras, microphones, RTSP",
+    "text": "spoken words: transcripts and recognisers",
     "demo": "the demo's own media",
     "export": "exporting and the networks",
     "train": "training",

@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["Finding", "Tier"]
 
-Tier = Literal["runtime", "live", "demo", "export", "train", "bench", "cpu", "accelerator", "trap"]
+Tier = Literal["runtime", "live", "text", "demo", "export", "train", "bench", "cpu", "accelerator", "trap"]
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,10 @@ def findings(facts: Facts) -> Iterator[Finding]:
     yield _python()
     yield from _base_packages()
     yield from _gstreamer()
-    for extra in ("export", "train", "bench"):
+    for extra in ("text", "export", "train", "bench"):
         if MODULES[extra]:
             yield _extra(extra)
+    yield from _recognisers()
     yield _cpu()
     yield from findings_from_facts(facts)
     yield from traps_from_facts(facts)
@@ -110,7 +111,18 @@ def _gstreamer() -> Iterator[Finding]:
         yield Finding(tier, "gstreamer elements", not missing, found, fix, required=tier == "runtime")
 
 
-def _extra(extra: Literal["export", "train", "bench"]) -> Finding:
+def _recognisers() -> Iterator[Finding]:
+    """Those that take a model directory of the user's: optional, and of no use without one."""
+    for extra in ("vosk", "sherpa"):
+        (distribution,) = MODULES[extra].values()
+        try:
+            found, fix = f"{distribution} {version(distribution)}; its model is yours to bring: docs/text.md", None
+        except PackageNotFoundError:
+            found, fix = f"no {distribution} (optional)", pip_line(extra)
+        yield Finding("text", f"extra {extra}", fix is None, found, fix)
+
+
+def _extra(extra: Literal["text", "export", "train", "bench"]) -> Finding:
     versions: dict[str, str] = {}
     for distribution in MODULES[extra].values():
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from .run_spoken import carrying, transcribers, words_by
 from .run_telling import logs_on_stderr, print_stats, progress_bar, tell
 from .run_words import told_apart
 
@@ -73,6 +74,15 @@ def run(
         str, typer.Option(help="auto: what the bundle names; whole: the frame is the face; yunet: a detector.")
     ] = "auto",
     max_faces: Annotated[int, typer.Option(min=1, help="Most faces that the detector follows.")] = 4,
+    spoken: Annotated[
+        str,
+        typer.Option(
+            "--words",
+            metavar="WHENCE",
+            help="Where the words come from: auto: a transcript beside the file (NAME.words.json, .ctm, .vtt, .srt), "
+            "else PocketSphinx; none; a transcript's FILE; pocketsphinx; vosk:DIR; sherpa:DIR. See docs/text.md.",
+        ),
+    ] = "auto",
     reconnect_interval: Annotated[
         float,
         typer.Option("--rtsp-reconnect-interval-sec", help="Longest wait between attempts to reach a lost source."),
@@ -109,7 +119,7 @@ def run(
     from affectrt.runtime.live import run_streams
     from affectrt.runtime.run import Stop, run_bundle
     from affectrt.runtime.sinks import open_sinks
-    from affectrt.runtime.sources import Reconnect, open_source
+    from affectrt.runtime.sources import Reconnect
     from affectrt.runtime.status import HealthFile
     from affectrt.runtime.stream import is_live
 
@@ -121,7 +131,7 @@ def run(
     if duration is not None and not 0 < duration < float("inf"):
         raise UsageError(f"--duration {duration:g}", expected="seconds above 0")
     if explain:
-        _explain(open_bundle(bundle).contract, sources, realtime=realtime)
+        _explain(open_bundle(bundle).contract, sources, spoken, realtime=realtime)
         return
     targets = open_sinks(sinks or ["-"], overwrite=overwrite)
     pulse = HealthFile(health) if health is not None else None
@@ -130,7 +140,11 @@ def run(
     choice = choose_backend(opened, asked, backend)
     opened.plan(asked, target_of(choice.backend))  # an unknown precision is told before anything is loaded
     reconnect = Reconnect(interval_s=reconnect_interval, attempts=reconnect_attempts)
-    media = [open_source(one, opened.contract, realtime=realtime, reconnect=reconnect) for one in sources]
+    listeners = transcribers(spoken, opened.contract, sources)
+    media = [
+        carrying(one, opened.contract, listener, realtime=realtime, reconnect=reconnect)
+        for one, listener in zip(sources, listeners, strict=True)
+    ]
     finders = [choose_finder(opened.contract, faces, max_faces) for _ in media]
     if choice.notable and not quiet:
         print(f"affectrt: {choice.why}", file=sys.stderr)
@@ -167,8 +181,8 @@ def run(
             )
         else:
             reports = [run_bundle(opened, media[0], targets, **common, finder=finders[0], progress=progress)]
-    for report in reports:
-        tell(report, quiet=quiet, logged=several)
+    for report, source in zip(reports, media, strict=True):
+        tell(report, quiet=quiet, logged=several, words=words_by(source))
     code = max(map(_exit_code, reports))
     if code:
         raise typer.Exit(code)
@@ -180,14 +194,17 @@ def _exit_code(report: RunReport) -> int:
     return int(bool(report.failure or report.failed_sinks) or not report.outcome.complete)
 
 
-def _explain(contract: Contract, sources: list[str], *, realtime: bool) -> None:
+def _explain(contract: Contract, sources: list[str], spoken: str, *, realtime: bool) -> None:
     from affectrt.runtime.sources.explain import explain
     from affectrt.runtime.sources.opening import wishes
     from affectrt.runtime.sources.uri import parse_source
+    from affectrt.runtime.words.choosing import takes_words
 
-    video, rate_hz = wishes(contract)
-    for source in sources:
+    for source, listener in zip(sources, transcribers(spoken, contract, sources), strict=True):
+        video, rate_hz = wishes(contract, listener.sample_rate_hz if listener is not None else None)
         print(explain(parse_source(source), video=video, audio_rate_hz=rate_hz, realtime=realtime))
+        if takes_words(contract):
+            print(f"words: {listener.name if listener is not None else 'none; text is missing'}")
 
 
 @contextmanager

@@ -75,8 +75,11 @@ def progress_bar(*, hidden: bool) -> Iterator[Progress | None]:
         yield show
 
 
-def tell(report: RunReport, *, quiet: bool, logged: bool = False) -> None:
-    """Warnings, and one line of summary, on standard error; `logged`: gaps were told when they came."""
+def tell(report: RunReport, *, quiet: bool, logged: bool = False, words: str | None = None) -> None:
+    """Warnings, and one line of summary, on standard error; `logged`: gaps were told when they came.
+
+    `words`: whose words were taken, if any.
+    """
     fallen = [f"{stage} runs in {facts['fallback']}" for stage, facts in report.engines.items() if "fallback" in facts]
     notes = [note.message for note in report.outcome.notes if note.kind != "stopped"]
     for text in (*fallen, *notes, *(() if logged else report.gaps)):
@@ -103,6 +106,6 @@ def tell(report: RunReport, *, quiet: bool, logged: bool = False) -> None:
         pace = f"{report.times_real_time:.{1 if report.times_real_time >= 1 else 2}f} times real time"
     print(
         f"{report.source}: {report.estimates} estimates of {report.media_s:.1f} s in {report.wall_s:.1f} s, "
-        f"{pace} ({report.precision}, {report.backend})",
+        f"{pace} ({report.precision}, {report.backend}{'' if words is None else f', words by {words}'})",
         file=sys.stderr,
     )

@@ -43,6 +43,8 @@ class PocketSphinx:
         self._decoder = Decoder(samprate=self.sample_rate_hz, loglevel="FATAL")
         self._new_endpointer = Endpointer
         self._hearing = Hearing(self.sample_rate_hz)
+        self._waiting = b""
+        self._began_s = self._spoken_s = 0.0
         self._begin()
 
     def hear(self, samples: npt.NDArray[np.float32], pts_s: float) -> Sequence[WordsChunk]:

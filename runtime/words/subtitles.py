@@ -36,7 +36,7 @@ def words_from_subtitles(text: str, form: str) -> tuple[list[Word], list[str]]:
             "subtitles need the package webvtt-py, which is not installed", fix="pip install 'affectrt[text]'"
         ) from None
     try:
-        captions = list(webvtt.WebVTT.from_buffer(io.StringIO(text.lstrip()), format=form))
+        captions = webvtt.WebVTT.from_buffer(io.StringIO(text.lstrip()), format=form).captions
     except (MalformedFileError, MalformedCaptionError) as error:
         return [], [f"not read as {form.upper()}: {error}"]
     if not captions and "-->" in text:
