@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import string
 from typing import Literal
 
 from .cav_config import CavConfig
 from .rcma_config import RcmaConfig
 
-__all__ = ["PaperVariant", "cav_demo_config", "cav_paper_config", "demo_config", "paper_config"]
+__all__ = [
+    "LETTER_PIECES",
+    "PaperVariant",
+    "cav_demo_config",
+    "cav_paper_config",
+    "demo_config",
+    "paper_config",
+    "text_demo_config",
+]
 
 PaperVariant = Literal["rcma-v1", "rjcma-head", "rjcma-paper"]
+
+# Pieces that spell every word of English letters and figures; padding is BERT's piece 0.
+LETTER_PIECES: tuple[str, ...] = (
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]"),
+    *".,!?'-",
+    *(begin + sign for begin in ("", "##") for sign in string.ascii_lowercase + string.digits),
+)
 
 
 def paper_config(
@@ -55,6 +71,22 @@ def demo_config() -> RcmaConfig:
         attention="all-raw",
         head="mlp",
         head_hidden=32,
+    )
+
+
+def text_demo_config(vocabulary: tuple[str, ...] = LETTER_PIECES) -> RcmaConfig:
+    """`demo_config` and text: four narrow layers of BERT on a small vocabulary (`affectrt.training.vocabulary`)."""
+    return dataclasses.replace(
+        demo_config(),
+        modalities=("video", "audio", "text"),
+        text_dim=64,
+        text_layers=4,
+        text_heads=4,
+        text_intermediate=128,
+        text_positions=64,
+        text_vocabulary=vocabulary,
+        text_lengths=(16, 32, 64),
+        text_tcn=(32,) * 4,
     )
 
 

@@ -2,6 +2,7 @@
 
     <root>/raw_videos/<video>.{mp4,avi,...}
     <root>/6th_ABAW_Annotations/VA/{train,validate,test}/<trial>.txt   `valence,arousal`, then one row per picture
+    <root>/transcripts/<video>.words.json                              where there is one: words with their times
 
 A trial `<video>_left` or `<video>_right` is one of two people in `<video>`. A row with -5 is not annotated. The real
 release has no `test` labels. `corpus.json`, where present, names the person of each clip.
@@ -22,12 +23,13 @@ import numpy.typing as npt
 
 from affectrt.bundle.errors import AffectError, MediaError, UsageError
 
-__all__ = ["Corpus", "CorpusVideo", "Split", "Truth", "read_annotation"]
+__all__ = ["Corpus", "CorpusVideo", "Split", "Truth", "read_annotation", "transcript_of"]
 
 Split = Literal["train", "validation", "test"]
 Truth = npt.NDArray[np.float32]
 
 RECORD, MEDIA, ANNOTATIONS = "corpus.json", "raw_videos", "6th_ABAW_Annotations/VA"
+TRANSCRIPTS, TRANSCRIPT_SUFFIXES = "transcripts", (".words.json", ".ctm", ".vtt", ".srt")
 SPLIT_FOLDERS: Mapping[Split, str] = {"train": "train", "validation": "validate", "test": "test"}
 MEDIA_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov")
 HEADER = "valence,arousal"
@@ -39,13 +41,17 @@ SYNTHETIC = "affectrt-synthetic-corpus/"
 
 @dataclass(frozen=True, eq=False)
 class CorpusVideo:
-    """`truth`: (N, 2) valence and arousal in [-1, 1], row i for picture i; NaN, NaN where not annotated."""
+    """`truth`: (N, 2) valence and arousal in [-1, 1], row i for picture i; NaN, NaN where not annotated.
+
+    `words_path`: its transcript, None where there is none.
+    """
 
     name: str
     media_path: Path
     truth: Truth
     identity: str | None = None
     recorded_hz: float | None = None
+    words_path: Path | None = None
 
     @property
     def label_hz(self) -> float:
@@ -64,6 +70,15 @@ class CorpusVideo:
                 fix="take the file from the release again, or remove its annotation",
             )
         return rate
+
+
+def transcript_of(media: Path) -> Path | None:
+    """The transcript of a media file: beside it, or in the `transcripts` of the corpus that holds it."""
+    folders = [media.parent]
+    if media.parent.name == MEDIA:
+        folders.append(media.parent.parent / TRANSCRIPTS)
+    named = (folder / f"{media.stem}{suffix}" for folder in folders for suffix in TRANSCRIPT_SUFFIXES)
+    return next((path for path in named if path.is_file()), None)
 
 
 def _not_a_number(value: str) -> bool:
@@ -182,8 +197,10 @@ class Corpus:
         if (self.root / RECORD).is_file():
             return hashlib.sha256((self.root / RECORD).read_bytes()).hexdigest()
         digest = hashlib.sha256()
-        for path in sorted([*(self.root / ANNOTATIONS).glob("*/*.txt"), *(self.root / MEDIA).iterdir()]):
-            told = hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".txt" else path.stat().st_size
+        files = [*(self.root / ANNOTATIONS).glob("*/*.txt"), *(self.root / MEDIA).iterdir()]
+        for path in sorted([*files, *(self.root / TRANSCRIPTS).glob("*.*")]):
+            small = path.suffix == ".txt" or path.parent.name == TRANSCRIPTS
+            told = hashlib.sha256(path.read_bytes()).hexdigest() if small else path.stat().st_size
             digest.update(f"{path.relative_to(self.root).as_posix()} {told}\n".encode())
         return digest.hexdigest()
 
@@ -236,4 +253,11 @@ class Corpus:
                 expected=f"{self.root / MEDIA / name}.mp4 (or {', '.join(MEDIA_SUFFIXES[1:])})",
                 fix="put the video there, or remove the annotation",
             )
-        return CorpusVideo(name, path, read_annotation(annotation), self.identities.get(name), self.recorded_hz)
+        return CorpusVideo(
+            name,
+            path,
+            read_annotation(annotation),
+            self.identities.get(name),
+            self.recorded_hz,
+            transcript_of(path),
+        )

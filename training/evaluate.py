@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from affectrt.bundle.manifest import Accuracy, Asked, Interval
 from affectrt.runtime import Scheduler
 from affectrt.runtime.engines.base import Engine
 from affectrt.runtime.engines.opening import open_engines
+from affectrt.runtime.words.pieces import Pieces, pieces_of
 
 from .annotation import OUTPUTS
 from .corpus import Corpus, CorpusVideo, Split
@@ -84,11 +86,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Opened:
-    """A model ready to be evaluated: its contract and one engine per stage."""
+    """A model ready to be evaluated: its contract, one engine per stage, and the word pieces of one that reads text."""
 
     contract: Contract
     engines: Mapping[str, Engine]
     precision: str
+    pieces: Pieces | None = None
 
 
 @contextmanager
@@ -101,7 +104,7 @@ def open_model(path: Path, precision: Asked = "fp32", threads: int | None = None
         if path.suffix != ".safetensors":
             bundle = open_bundle(path)
             engines = open_engines(bundle, precision, stack, threads=threads)
-            yield Opened(bundle.contract, engines, precision)
+            yield Opened(bundle.contract, engines, precision, pieces_of(bundle))
             return
         if precision != "fp32":
             raise UsageError(
@@ -113,13 +116,15 @@ def open_model(path: Path, precision: Asked = "fp32", threads: int | None = None
 
         from affectrt.models.checkpoint import load_checkpoint
 
+        from .text import pieces_of_network
         from .torch_engine import torch_engines
 
         if threads is not None:
             torch.set_num_threads(threads)
         loaded = load_checkpoint(path)
         engines = torch_engines(loaded.model, provenance={"checkpoint_sha256": loaded.sha256})
-        yield Opened(Contract.model_validate(loaded.model.contract()), engines, precision)
+        contract = Contract.model_validate(loaded.model.contract())
+        yield Opened(contract, engines, precision, pieces_of_network(loaded.model))
 
 
 def evaluate(
@@ -149,7 +154,13 @@ def evaluate(
     estimated, true, scores = [], [], []
     for video in corpus.videos(split):
         estimates = play(
-            contract, video.media_path, scheduler.infer, modalities=wanted, hop_steps=hop_steps, gather=max_batch
+            contract,
+            video.media_path,
+            scheduler.infer,
+            pieces=opened.pieces,
+            modalities=wanted,
+            hop_steps=hop_steps,
+            gather=max_batch,
         )
         rows, truth = beside_truth(contract, video, picture_times(video.media_path), estimates)
         score = _score(video, names, rows, truth)
@@ -175,9 +186,10 @@ def evaluate(
 
 
 def modality_sets(contract: Contract) -> tuple[tuple[str, ...], ...]:
-    """All modalities together and, where there are several, each alone."""
+    """All modalities together; where there are several, each alone; of three, then the pairs."""
     every = tuple(contract.modalities)
-    return (every, *((m,) for m in every)) if len(every) > 1 else (every,)
+    sizes = {1: (1,), 2: (2, 1), 3: (3, 1, 2)}[len(every)]
+    return tuple(chosen for size in sizes for chosen in combinations(every, size))
 
 
 def _score(video: CorpusVideo, names: Sequence[str], estimated: Rows, truth: Rows) -> VideoScore:

@@ -8,12 +8,13 @@ import numpy.typing as npt
 from affectrt.bundle.contract import Contract
 from affectrt.models.network import Network
 
+from .text import on_steps, parts_of, pieces_of_network, word_vectors, words_of_steps
 from .train_encoders import EncodedModality, Example, encode
 from .train_fusion import Features
 
 __all__ = ["ENCODED", "crop_px_of", "features_of"]
 
-# Modalities with an encoder, in the order of a contract.
+# Modalities with an encoder of spans, in the order of a contract; text is encoded by sentences.
 ENCODED: tuple[EncodedModality, ...] = ("video", "audio")
 
 
@@ -40,4 +41,12 @@ def features_of(model: Network, contract: Contract, example: Example, grid: int,
             rows = np.zeros((spans.steps, contract.modalities[modality].feature_dim), np.float32)
             rows[steps] = encode(modality, encoder, spans, crop_px_of(contract), steps=steps, mirrored=way)[0]
             variants[modality].append(rows)
+    pieces = pieces_of_network(model)
+    if contract.text is not None and pieces is not None:
+        words = spans.words
+        parts = parts_of(words, pieces, contract.text)
+        vectors = word_vectors(model.encoders["text"], parts, contract.text.feature_dim)
+        rows = np.zeros((spans.steps, contract.text.feature_dim), np.float32)
+        rows[steps] = on_steps(vectors, words_of_steps(words, spans.steps, contract.step_hz)[steps], contract.text)
+        variants["text"] = [rows]
     return Features(variants, example.truth)

@@ -85,5 +85,8 @@ def _write(path: Path, features: Features) -> None:
 
 def _key(checkpoint: LoadedCheckpoint, video: CorpusVideo, split: Split, grid_steps: int) -> str:
     media = hashlib.sha256(video.media_path.read_bytes() + video.truth.tobytes()).hexdigest()
-    told = json.dumps([FORMAT, checkpoint.sha256, media, split, grid_steps])
+    decides: list[object] = [FORMAT, checkpoint.sha256, media, split, grid_steps]
+    if "text" in checkpoint.model.encoders and video.words_path is not None:
+        decides.append(hashlib.sha256(video.words_path.read_bytes()).hexdigest())
+    told = json.dumps(decides)
     return hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -23,6 +23,7 @@ from .fusion_features import read_features
 from .fusion_options import Option
 from .fusion_results import Result
 from .recipe import FusionRecipe
+from .text import pieces_of_network
 from .torch_engine import torch_engines
 from .train_fusion import Features, FusionTask, streamed_ccc
 
@@ -85,7 +86,7 @@ def _result(run: Run) -> Result:
     ccc = dict(zip(names, streamed_ccc(task.module, contract, test), strict=True))
     session = None
     if run.checked:
-        played = evaluate(Opened(contract, torch_engines(model), "fp32"), Corpus.open(run.corpus), "test")
+        played = evaluate(Opened(contract, torch_engines(model), "fp32", pieces_of_network(model)), Corpus.open(run.corpus), "test")
         session = {str(name): interval.value for name, interval in played.ccc.items()}
         if any(abs(session[name] - ccc[name]) > NEAR for name in ccc):
             raise AffectError(

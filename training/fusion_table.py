@@ -156,7 +156,7 @@ def _demo(name: SystemName, settings: Settings) -> _Demo:
 
 def _corpus(wanted: CorpusRecipe, work: Path, progress: Progress) -> Corpus:
     """Drawn, unless it is there; systems whose recipes ask for the same people share it."""
-    root = work / f"corpus-{hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()[:8]}"
+    root = work / f"corpus-{hashlib.sha256(wanted.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:8]}"
     progress.say(f"drawing {wanted.train + wanted.validation + wanted.test} people, or reading those that are there")
     make_corpus(
         root,
@@ -166,6 +166,7 @@ def _corpus(wanted: CorpusRecipe, work: Path, progress: Progress) -> Corpus:
         test=wanted.test,
         seconds=wanted.seconds,
         size_px=wanted.frame_px,
+        spoken=wanted.spoken,
         progress=progress.visible,
     )
     return Corpus.open(root)

@@ -18,6 +18,7 @@ from affectrt.bundle.manifest import Compared, Interval
 from affectrt.bundle.strict_json import plain_text
 from affectrt.runtime import Estimate, Request, Scheduler
 from affectrt.runtime.engines.base import Array, Engine
+from affectrt.runtime.words.pieces import Pieces
 
 from .annotation import estimated_steps
 from .corpus import Corpus, Split
@@ -45,6 +46,7 @@ class CorpusJudge:
         split: Split,
         contract: Contract,
         *,
+        pieces: Pieces | None = None,
         seed: int = 0,
         video_done: Callable[[str], None] = lambda name: None,
     ) -> None:
@@ -53,7 +55,8 @@ class CorpusJudge:
         self._truth: dict[int, Rows] = {}
         # A second way through the decoder, which need not be gone again for every candidate.
         self._times = cache(picture_times)
-        self._player = _Player(contract, [video.media_path for video in self._annotated], self._rows, video_done)
+        media = [video.media_path for video in self._annotated]
+        self._player = _Player(contract, media, pieces, self._rows, video_done)
         self._seed = seed
         self.corpus = corpus_in_words(corpus.name, split, tuple(contract.modalities), contract.described_steps)
         self.videos = len(self._annotated)
@@ -93,13 +96,14 @@ class AgreementJudge:
         media: Sequence[Path],
         contract: Contract,
         *,
+        pieces: Pieces | None = None,
         seed: int = 0,
         video_done: Callable[[str], None] = lambda name: None,
     ) -> None:
         if not media:
             raise UsageError("no media to compare on", expected="at least two recordings")
         self._contract = contract
-        self._player = _Player(contract, media, self._rows, video_done)
+        self._player = _Player(contract, media, pieces, self._rows, video_done)
         self._seed = seed
         self.corpus = _listed(media)
         self.videos = len(media)
@@ -149,10 +153,12 @@ class _Player:
         self,
         contract: Contract,
         media: Sequence[Path],
+        pieces: Pieces | None,
         rows: Callable[[int, Sequence[Estimate]], Rows],
         done: Callable[[str], None],
     ) -> None:
-        self._contract, self._media, self._rows, self._done = contract, tuple(media), rows, done
+        self._contract, self._media, self._pieces = contract, tuple(media), pieces
+        self._rows, self._done = rows, done
         self._shapes: dict[int, tuple[int, ...]] = {}
 
     def play(self, engines: Mapping[str, Engine]) -> list[Rows]:
@@ -161,7 +167,12 @@ class _Player:
     def _play_one(self, index: int, path: Path, engines: Mapping[str, Engine]) -> Rows:
         scheduler = Scheduler(self._contract, engines, MAX_BATCH)
         try:
-            estimates = play(self._contract, path, lambda requests: self._finite(requests, scheduler.infer(requests)))
+            estimates = play(
+                self._contract,
+                path,
+                lambda requests: self._finite(requests, scheduler.infer(requests)),
+                pieces=self._pieces,
+            )
         except _NotFiniteError:
             if index not in self._shapes:
                 raise EngineError(

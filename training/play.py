@@ -11,6 +11,7 @@ import numpy.typing as npt
 from affectrt.bundle.contract import Contract
 from affectrt.runtime import Estimate
 from affectrt.runtime.replay import Infer, replay
+from affectrt.runtime.words.pieces import Pieces
 
 from .annotation import OUTPUTS, OutputName, align, annotation_of_steps, estimated_steps, means_up_to
 from .corpus import CorpusVideo
@@ -33,14 +34,15 @@ def play(
     media: Path,
     infer: Infer,
     *,
+    pieces: Pieces | None = None,
     modalities: Collection[str] | None = None,
     hop_steps: int | None = None,
     gather: int = MAX_BATCH,
 ) -> list[Estimate]:
     """Every estimate of a file, read through the source and the session of a run; hop and modalities of the contract,
-    unless others are given."""
+    unless others are given. Text takes the model's `pieces` and a transcript beside the file or in its corpus."""
     with open_media(contract, media, modalities) as source:
-        return replay(contract, source, infer, hop_steps=hop_steps, gather=gather)
+        return replay(contract, source, infer, hop_steps=hop_steps, gather=gather, **({} if pieces is None else {'pieces': pieces}))
 
 
 def beside_truth(

@@ -20,17 +20,21 @@ __all__ = [
     "ModelName",
     "Recipe",
     "Schedule",
+    "TextRecipe",
     "VideoRecipe",
     "read_recipe",
 ]
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
-ModelName = Literal["demo", "cav-demo"]
+ModelName = Literal["demo", "cav-demo", "text-demo"]
 
 
 class CorpusRecipe(Record):
-    """The drawn corpus: identities of each split (one clip each), the length of a clip and the side of a frame."""
+    """The drawn corpus: identities of each split (one clip each), the length of a clip and the side of a frame.
+
+    `spoken`: they say words, which takes espeak-ng.
+    """
 
     seed: Annotated[int, Field(ge=0)]
     train: Count
@@ -38,6 +42,7 @@ class CorpusRecipe(Record):
     test: Count
     seconds: Annotated[float, Field(ge=1, le=600)]
     frame_px: Annotated[int, Field(ge=32, le=1024)]
+    spoken: bool = False
 
 
 class Schedule(Record):
@@ -90,16 +95,28 @@ class AudioRecipe(EncoderRecipe):
     noise_below_db: Annotated[float, Field(ge=0, le=120)] = 25.0  # at least so far under the span's own level
 
 
+class TextRecipe(EncoderRecipe):
+    """Phase 1 of text: a batch is of sentences, and what is read is the mean annotation of each of their words.
+
+    `unknown` is the share of words that are hidden behind [UNK], so that a word is read by its neighbours too.
+    """
+
+    unknown: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+
+
 class EncoderRecipes(Record):
+    """Of every modality that the model encodes; every model here has video and audio."""
+
     video: VideoRecipe
     audio: AudioRecipe
+    text: TextRecipe | None = None
 
 
 class FusionRecipe(Schedule):
     """Phase 2: windows at random places over features that are computed once.
 
     `loss` "author" counts padding and mixes moments as the RCMA authors do. `drop_modality` is the probability, for
-    each modality, that a window loses it whole; never both. `short` is the share of windows that are cut short and
+    each modality, that a window loses it whole: one of two, of three any but all. `short` is the share of windows that are cut short and
     filled up as a young stream's are. Where windows hold spans several steps apart they may end at every `grid_steps`
     step alone, so that fewer steps need be encoded; it divides stride and hop.
     """

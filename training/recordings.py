@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,10 @@ from affectrt.runtime.engines.base import Array
 from affectrt.runtime.replay import replay
 from affectrt.runtime.sampling import RowSample, rows_within
 from affectrt.runtime.sources.base import Source
+from affectrt.runtime.words import Word
+from affectrt.runtime.words.transcript import read_transcript
 
+from .corpus import transcript_of
 from .media import open_media
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ class Spans:
     `crops` uint8 (rows, px, px, 3); `crops_of_step` (steps, span_frames) are the rows that make the span of a step,
     oldest first, -1 where it shows nothing (a held frame has the row of the step that showed it first). `waveform`
     float32 is on the contract's grid and padded as the contract says, so that `waveform[start:start + span]` is the
-    span of a step; `start_of_step` (steps,) is that start, -1 where the step has no audio.
+    span of a step; `start_of_step` (steps,) is that start, -1 where the step has no audio. `words` are those of the
+    transcript, whole: which of them a step has follows from their times alone.
     """
 
     crops: npt.NDArray[np.uint8]
@@ -42,6 +46,7 @@ class Spans:
     waveform: npt.NDArray[np.float32]
     start_of_step: npt.NDArray[np.int64]
     span_samples: int
+    words: tuple[Word, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -72,7 +77,7 @@ def record_source(contract: Contract, source: Source, *, margin: bool = False) -
     """All spans of an entered source. With `margin`, crops are `resize_px` wide, so that training can shift them.
 
     The session is asked for one crop and one audio span of every step, whichever of them a hop would leave out; the
-    spans of several frames are then put together from these crops.
+    spans of several frames are then put together from these crops. Words are not among them: `record_video` adds those.
     """
     frames = contract.video.span_frames if contract.video is not None else 1
     contract = _of_every_step(contract, margin=margin)
@@ -94,28 +99,35 @@ def record_source(contract: Contract, source: Source, *, margin: bool = False) -
 
 
 def record_video(contract: Contract, media: Path, *, margin: bool = False, cache: Path | None = None) -> Spans:
-    """All spans of a file, read through GStreamer.
+    """All spans of a file, read through GStreamer, and for a contract with text the words of its transcript.
 
-    They are written to the folder `cache`, and read from there the next time, only where one is named: crops show
-    whoever is in the recording.
+    Crops and waveform are written to the folder `cache`, and read from there the next time, only where one is named:
+    crops show whoever is in the recording.
     """
+    transcript = transcript_of(media) if contract.text is not None else None
+    words = read_transcript(transcript) if transcript is not None else ()
     kept = None if cache is None else cache / f"{_key(contract, media, margin)}.npz"
     if kept is not None and kept.exists():
         with np.load(kept) as arrays:
             return Spans(
-                **{f.name: arrays[f.name] for f in fields(Spans) if f.name != "span_samples"},
+                **{name: arrays[name] for name in _KEPT if name != "span_samples"},
                 span_samples=int(arrays["span_samples"]),
+                words=words,
             )
-    with open_media(contract, media) as source:
+    with open_media(contract, media, ("video", "audio")) as source:
         spans = record_source(contract, source, margin=margin)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         unfinished = kept.with_name(f".{kept.name}.part")
         with unfinished.open("wb") as file:
-            arrays = {f.name: np.asarray(getattr(spans, f.name)) for f in fields(Spans)}
+            arrays = {name: np.asarray(getattr(spans, name)) for name in _KEPT}
             np.savez(file, allow_pickle=False, **arrays)
         unfinished.replace(kept)
-    return spans
+    return replace(spans, words=words)
+
+
+# What a cache holds of spans.
+_KEPT = tuple(f.name for f in fields(Spans) if f.name != "words")
 
 
 def record_spans(
@@ -123,10 +135,12 @@ def record_spans(
 ) -> Mapping[str, Mapping[str, Array]]:
     """Stage → input → array (at most `per_stage` and 128 MiB, *shape): real inputs of every stage, drawn from `media`.
 
-    The fusion's inputs are windows of the features that the model itself computes.
+    The fusion's inputs are windows of the features that the model itself computes; sentences are padded to the
+    contract's longest.
     """
     from affectrt.runtime import Scheduler
 
+    from .text import pieces_of_network
     from .torch_engine import torch_engines
 
     contract = Contract.model_validate(model.contract())
@@ -141,7 +155,7 @@ def record_spans(
 
     for path in media:
         with open_media(contract, path) as source:
-            replay(contract, source, keep)
+            replay(contract, source, keep, **({} if (p := pieces_of_network(model)) is None else {'pieces': p}))
     return {
         stage: {info.name: np.stack([feeds[info.name] for feeds in rows]) for info in contract.stage_inputs(stage)}
         for stage, sample in samples.items()
@@ -206,7 +220,7 @@ def _waveform(
 def _key(contract: Contract, media: Path, margin: bool) -> str:
     """What decides the spans: the media's bytes and the contract's clock, video and audio."""
     told = contract.model_dump(mode="json", include={"step_hz", "video", "audio"})
-    digest = hashlib.sha256(json.dumps([told, margin, [f.name for f in fields(Spans)]], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([told, margin, list(_KEPT)], sort_keys=True).encode())
     with media.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

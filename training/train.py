@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
@@ -26,27 +25,24 @@ from affectrt.models.cav import Cav
 from affectrt.models.checkpoint import save_checkpoint
 from affectrt.models.network import Network
 from affectrt.models.rcma import Rcma
-from affectrt.models.sizes import cav_demo_config, demo_config
+from affectrt.models.sizes import cav_demo_config, demo_config, text_demo_config
 
 from .annotation import OUTPUTS, annotation_of_steps
 from .corpus import Corpus, Split
+from .encoder_phase import check_text, train_encoders
 from .evaluate import Evaluation, Opened, evaluate, modality_sets
-from .features import ENCODED, crop_px_of, features_of
+from .features import features_of
 from .fit import Epoch, Task, fit
 from .media import picture_times
 from .progress import Progress
-from .recipe import AudioRecipe, ModelName, Recipe, Schedule, VideoRecipe
+from .recipe import ModelName, Recipe, Schedule
 from .recordings import record_video
 from .synthetic.corpus import make_corpus
+from .text import pieces_of_network
 from .torch_engine import torch_engines
-from .train_encoders import (
-    EncoderTask,
-    Example,
-    described_by_span,
-    set_norm_momentum,
-    start_from_pictures,
-)
+from .train_encoders import Example
 from .train_fusion import Features, FusionTask
+from .vocabulary import demo_vocabulary
 
 __all__ = ["MODELS", "Trained", "columns_of", "corpus_sha256", "train"]
 
@@ -54,6 +50,7 @@ __all__ = ["MODELS", "Trained", "columns_of", "corpus_sha256", "train"]
 MODELS: Mapping[ModelName, Callable[[], Network]] = {
     "demo": lambda: Rcma(demo_config()),
     "cav-demo": lambda: Cav(cav_demo_config()),
+    "text-demo": lambda: Rcma(text_demo_config(demo_vocabulary())),
 }
 
 
@@ -95,7 +92,7 @@ class _Training:
         drawn = recipe.corpus
         self._corpus_name = (
             f"drawn corpus of {drawn.train}+{drawn.validation}+{drawn.test} identities, {drawn.seconds:g} s each, "
-            f"{drawn.frame_px} px, seed {drawn.seed}"
+            f"{drawn.frame_px} px, seed {drawn.seed}{', spoken' if drawn.spoken else ''}"
         )
 
     def run(self, out: Path) -> Trained:
@@ -108,9 +105,11 @@ class _Training:
             model = MODELS[self._recipe.model]()
             contract = Contract.model_validate(model.contract())
             _check_grid(self._recipe, contract)
+            check_text(self._recipe, model)
             train = self._examples(corpus, contract, "train")
             validation = self._examples(corpus, contract, "validation")
-            self._train_encoders(model, contract, train, validation)
+            train_encoders(model, train, validation, self._recipe.encoders, self._recipe.seed, self._fit)
+            contract = Contract.model_validate(model.contract())  # with the scale of the words' vectors
             self._train_fusion(model, contract, train, validation)
             evaluations = self._evaluate(model, contract, corpus)
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +127,7 @@ class _Training:
             test=wanted.test,
             seconds=wanted.seconds,
             size_px=wanted.frame_px,
+            spoken=wanted.spoken,
             progress=self._progress.visible,
         )
         return Corpus.open(self._work / "corpus")
@@ -144,50 +144,6 @@ class _Training:
                 examples.append(Example(spans, truth[:, columns_of(contract)]))
                 done()
         return examples
-
-    def _train_encoders(
-        self, model: Network, contract: Contract, train: Sequence[Example], validation: Sequence[Example]
-    ) -> None:
-        for index, modality in enumerate(ENCODED):
-            if modality not in contract.modalities:
-                continue
-            recipe = self._recipe.encoders.video if modality == "video" else self._recipe.encoders.audio
-            torch.manual_seed(self._recipe.seed + 1 + index)  # whatever was restored before, the head starts the same
-            encoder, dim = model.encoders[modality], contract.modalities[modality].feature_dim
-            described = described_by_span(contract, modality)
-
-            def task_of(
-                recipe: VideoRecipe | AudioRecipe,
-                *,
-                stills: bool = False,
-                head: nn.Module | None = None,
-                encoder: nn.Module = encoder,
-                dim: int = dim,
-                described: int = described,
-            ) -> EncoderTask:
-                crop_px = crop_px_of(contract)
-                return EncoderTask(
-                    encoder,
-                    dim,
-                    train,
-                    validation,
-                    recipe,
-                    crop_px,
-                    described_steps=described,
-                    stills=stills,
-                    head=head,
-                )
-
-            head = None
-            if isinstance(recipe, VideoRecipe):
-                if recipe.norm_momentum is not None:
-                    set_norm_momentum(encoder, recipe.norm_momentum)
-                if recipe.stills is not None:
-                    start_from_pictures(encoder)
-                    still = task_of(recipe.model_copy(update=recipe.stills.model_dump()), stills=True)
-                    self._fit(still, recipe.stills, 5)
-                    head = still.head
-            self._fit(task_of(recipe, head=head), recipe, 1 + index)
 
     def _train_fusion(
         self, model: Network, contract: Contract, train: Sequence[Example], validation: Sequence[Example]
@@ -218,7 +174,7 @@ class _Training:
             )
 
     def _evaluate(self, model: Network, contract: Contract, corpus: Corpus) -> tuple[Evaluation, ...]:
-        opened = Opened(contract, torch_engines(model), "fp32")
+        opened = Opened(contract, torch_engines(model), "fp32", pieces_of_network(model))
         sets = modality_sets(contract)
         evaluations = []
         with self._progress.bar("testing", len(sets) * len(corpus.videos("test"))) as done:

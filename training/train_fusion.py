@@ -109,7 +109,7 @@ class FusionTask:
             for name, feed in feeds.items():
                 variants = features.variants[name]
                 chosen = variants[int(rng.integers(len(variants)))]
-                if name != dropped:
+                if name not in dropped:
                     feed[row, :length] = chosen[start : start + length]
             labels = features.truth[start : start + length]
             annotated = ~np.isnan(labels).any(axis=1)
@@ -133,7 +133,7 @@ class FusionTask:
             for name, feed in feeds.items():
                 variants = features.variants[name]
                 chosen = variants[int(rng.integers(len(variants)))]
-                if name != dropped:
+                if name not in dropped:
                     _fill(feed[row], _spaced(chosen, last, known, fusion), fusion)
             truth[row] = ends.targets[known - 1][last]
         mask = np.isfinite(truth).all(axis=1)
@@ -229,9 +229,12 @@ def _fill(window: Rows, rows: Rows, fusion: Fusion) -> None:
         window[: -len(rows)] = rows[0]
 
 
-def _dropped(modalities: Sequence[str], probability: float, rng: np.random.Generator) -> str | None:
-    """The one modality that a window loses, each with `probability`; never all of them."""
+def _dropped(modalities: Sequence[str], probability: float, rng: np.random.Generator) -> frozenset[str]:
+    """The modalities that a window loses, each with `probability`: of two at most one, of three any but all."""
     if len(modalities) < 2:
-        return None
-    at = int(rng.random() / probability) if probability > 0 else len(modalities)
-    return modalities[at] if at < len(modalities) else None
+        return frozenset()
+    if len(modalities) == 2:
+        at = int(rng.random() / probability) if probability > 0 else 2
+        return frozenset(modalities[at : at + 1])
+    lost = frozenset(m for m, drawn in zip(modalities, rng.random(len(modalities)), strict=True) if drawn < probability)
+    return lost if len(lost) < len(modalities) else frozenset()
