@@ -112,6 +112,7 @@ def _build_stage(
 
     from affectrt.runtime.engines import open_engine
 
+    # Of a stage with several lengths the longest, which costs most.
     feeds = {t.name: np.zeros((1, *t.shape), t.dtype) for t in bundle.contract.stage_inputs(stage)}
     begun = time.perf_counter()
     with open_engine(bundle, stage, precision, choice, threads) as engine:

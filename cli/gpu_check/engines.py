@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from affectrt.benchmarks.stages import batches_of, stage_feeds
+from affectrt.benchmarks.stages import batches_of, lengths_of, stage_feeds
 from affectrt.bundle import Asked, Bundle, Precision, open_bundle
 from affectrt.runtime.engines.base import Array, Engine
 from affectrt.runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -45,7 +46,7 @@ def check_tensorrt(found: Collector, settings: Settings, *, bundle: str, precisi
     records = build_bundle(
         opened,
         cast("Asked", precision),
-        batches={stage: batches_of(opened.contract, stage) for stage in opened.contract.stages},
+        batches={stage: _batches(opened, stage) for stage in opened.contract.stages},
         options=BuildOptions(),
         cache=cache,
         strict=False,
@@ -76,21 +77,30 @@ def check_onnxruntime_cuda(found: Collector, settings: Settings, *, bundle: str,
             names = (opened.manifest.name, stage, precision, ran, backend, "session")
             graph = next(g for g in opened.manifest.graphs if g.sha256 == engine.provenance["graph_sha256"])
             reference = stack.enter_context(_reference(opened.read(graph)))
-            feeds = stage_feeds(opened, stage, settings.parity_rows)
-            found.add(measure_parity(names, engine, reference, feeds))
-            for batch in batches_of(opened.contract, stage):
-                rows = stage_feeds(opened, stage, batch)
+            lengths = lengths_of(opened.contract, stage)
+            for length in lengths:
+                feeds = stage_feeds(opened, stage, settings.parity_rows, length=length)
+                found.add(measure_parity(names, engine, reference, feeds, length))
+            for batch, length in product(_batches(opened, stage), lengths):
+                rows = stage_feeds(opened, stage, batch, length=length)
                 latency = time_calls(partial(engine.infer, rows), settings)
-                found.add(_timed(names, batch, "wall clock", True, latency))
+                found.add(_timed(names, batch, length, "wall clock", True, latency))
 
     for stage in opened.contract.stages:
         _each_alone(found, stage, partial(check, stage))
 
 
+def _batches(bundle: Bundle, stage: str) -> list[int]:
+    """As a run would make them; sentences, of which every length is measured, come one at a time."""
+    return [1] if bundle.contract.lengths(stage) else batches_of(bundle.contract, stage)
+
+
 Names = tuple[str, str, str, Precision, str, str]  # bundle, stage, asked, precision, backend, variant
 
 
-def measure_parity(names: Names, engine: Engine, reference: Engine, feeds: Mapping[str, Array]) -> Parity:
+def measure_parity(
+    names: Names, engine: Engine, reference: Engine, feeds: Mapping[str, Array], length: int | None = None
+) -> Parity:
     """Largest difference of all outputs, absolute and over the reference's scale, against the precision's tolerance.
 
     A value that is not finite is a difference of all of the scale and more.
@@ -111,6 +121,7 @@ def measure_parity(names: Names, engine: Engine, reference: Engine, feeds: Mappi
         precision=precision,
         backend=backend,
         variant=variant,
+        length=length,
         rows=len(next(iter(feeds.values()))),
         max_abs=largest,
         relative=relative,
@@ -132,6 +143,7 @@ def _check_engine(
                 with TensorrtEngine(
                     plan,
                     batches=record.key.batches,
+                    lengths=record.key.lengths,
                     provenance=provenance,
                     memory=memory,
                     cuda_graph=captured,
@@ -141,28 +153,36 @@ def _check_engine(
                         found.problems.append(f"{record.stage}: capture {told}")
                     variant = f"{memory}, {'captured' if told == 'captured' else 'not captured'}"
                     names = (bundle.manifest.name, record.stage, record.asked, record.precision, backend, variant)
-                    feeds = stage_feeds(bundle, record.stage, settings.parity_rows)
-                    found.add(measure_parity(names, engine, reference, feeds))
-                    for timed in _times(names, engine, bundle, record.key.batches, settings, memory == "copied"):
+                    lengths = record.key.lengths or (None,)
+                    for length in lengths:
+                        feeds = stage_feeds(bundle, record.stage, settings.parity_rows, length=length)
+                        found.add(measure_parity(names, engine, reference, feeds, length))
+                    sizes = product(record.key.batches, lengths)
+                    for timed in _times(names, engine, bundle, sizes, settings, memory == "copied"):
                         found.add(timed)
 
 
 def _times(
-    names: Names, engine: TensorrtEngine, bundle: Bundle, batches: Sequence[int], settings: Settings, copied: bool
+    names: Names,
+    engine: TensorrtEngine,
+    bundle: Bundle,
+    sizes: Iterable[tuple[int, int | None]],
+    settings: Settings,
+    copied: bool,
 ) -> Iterator[Timed]:
     """The caller's time of whole calls; the device's time with the copies, where there are any, and without."""
-    for batch in batches:
-        feeds = stage_feeds(bundle, names[1], batch)
+    for batch, length in sizes:
+        feeds = stage_feeds(bundle, names[1], batch, length=length)
         latency = time_calls(partial(engine.infer, feeds), settings)
-        yield _timed(names, batch, "wall clock", True, latency)
+        yield _timed(names, batch, length, "wall clock", True, latency)
         # So many that it takes as long again.
         count = max(settings.calls, int(1000 * settings.seconds / max(latency.p50_ms, 1e-3)))
         for transfers in (True, False) if copied else (False,):
-            seconds = engine.time_runs(batch, count, transfers=transfers)
-            yield _timed(names, batch, "cuda events", transfers, latency_of(seconds, settings.warmups))
+            seconds = engine.time_runs(batch, count, length=length, transfers=transfers)
+            yield _timed(names, batch, length, "cuda events", transfers, latency_of(seconds, settings.warmups))
 
 
-def _timed(names: Names, batch: int, clock: Clock, transfers: bool, latency: Latency) -> Timed:
+def _timed(names: Names, batch: int, length: int | None, clock: Clock, transfers: bool, latency: Latency) -> Timed:
     bundle, stage, asked, precision, backend, variant = names
     return Timed(
         bundle=bundle,
@@ -172,6 +192,7 @@ def _timed(names: Names, batch: int, clock: Clock, transfers: bool, latency: Lat
         backend=backend,
         variant=variant,
         batch=batch,
+        length=length,
         clock=clock,
         transfers=transfers,
         latency=latency,
@@ -185,6 +206,7 @@ def _build(bundle: Bundle, record: EngineRecord) -> Build:
         asked=record.asked,
         precision=record.precision,
         batches=record.key.batches,
+        lengths=record.key.lengths,
         build_s=record.build_s,
         size_bytes=record.size_bytes,
         layers=dict(record.layers),

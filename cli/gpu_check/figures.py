@@ -84,6 +84,7 @@ class Build(Record):
     asked: str
     precision: str
     batches: tuple[int, ...]
+    lengths: tuple[int, ...] = ()
     build_s: Annotated[float, Field(ge=0)]
     size_bytes: Count
     layers: dict[str, int]
@@ -93,7 +94,7 @@ class Build(Record):
 class Parity(Record):
     """An engine against ONNX Runtime's CPU kernels computing the same graph in floats.
 
-    `relative` is the largest difference over the largest absolute value of the reference.
+    `relative` is the largest difference over the largest absolute value of the reference. `length`: of its sentences.
     """
 
     bundle: str
@@ -102,6 +103,7 @@ class Parity(Record):
     precision: str
     backend: str
     variant: str
+    length: int | None = None
     rows: Annotated[int, Field(ge=1)]
     max_abs: Annotated[float, Field(ge=0)]
     relative: Annotated[float, Field(ge=0)]
@@ -113,7 +115,7 @@ class Timed(Record):
     """`variant`: memory and graph, such as `mapped, captured`.
 
     Events see the device's time, the wall clock the caller's. `transfers`: whether the time holds the way of inputs to
-    the device and of outputs back.
+    the device and of outputs back. `length`: of its sentences.
     """
 
     bundle: str
@@ -123,6 +125,7 @@ class Timed(Record):
     backend: str
     variant: str
     batch: Annotated[int, Field(ge=1)]
+    length: int | None = None
     clock: Clock
     transfers: bool
     latency: Latency

@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .figures import Roofline
@@ -23,6 +23,7 @@ __all__ = ["NETWORKS", "networks", "trace_network"]
 NETWORKS = {
     ("rcma", "video"): "IR-50",
     ("rcma", "audio"): "VGGish",
+    ("rcma", "text"): "BERT-base",
     ("rcma", "fusion"): "RCMA fusion",
     ("cav", "video"): "I3D",
     ("cav", "audio"): "spectrogram CNN",
@@ -74,24 +75,43 @@ def _network(system: str, stage: str, *, paper: bool) -> _Network:
     from affectrt.benchmarks.macs import count_macs
     from affectrt.bundle.contract import Contract
     from affectrt.export.graphs import graph_from_module
-    from affectrt.models.sizes import cav_demo_config, cav_paper_config, demo_config, paper_config
     from affectrt.models.systems import SYSTEMS
 
-    both = ("valence", "arousal")
-    config: Any = {
-        ("rcma", True): lambda: paper_config(modalities=("video", "audio"), outputs=both),
-        ("cav", True): lambda: cav_paper_config(outputs=both),
-        ("rcma", False): demo_config,
-        ("cav", False): cav_demo_config,
-    }[system, paper]()
+    config = _config(system, stage, paper=paper)
     torch.manual_seed(0)
     model = SYSTEMS[system][1](config).eval()
     contract = Contract.model_validate(model.contract())
     real = stage if stage in contract.encoder_stages else contract.fusion.stages[0].stage
     module = model.stage_modules()[real]
     inputs, output = contract.stage_inputs(real), contract.stage_output(real)
-    macs = count_macs(graph_from_module(module, inputs, output).SerializeToString()).total
+    lengths = contract.lengths(real)
+    graph = graph_from_module(module, inputs, output, lengths).SerializeToString()
+    macs = count_macs(graph, max(lengths, default=None)).total
     return _Network(NETWORKS[system, stage], real, module.eval(), inputs, output, macs)
+
+
+def _config(system: str, stage: str, *, paper: bool) -> Any:
+    """What has the stage. Of text: the longest sentence, and few pieces, since a table costs what is read of it."""
+    from affectrt.models.sizes import (
+        LETTER_PIECES,
+        cav_demo_config,
+        cav_paper_config,
+        demo_config,
+        paper_config,
+        text_demo_config,
+    )
+
+    both = ("valence", "arousal")
+    if stage == "text":
+        widest = paper_config(modalities=("audio", "text"), outputs=both)
+        return replace(widest, text_layers=12, text_vocabulary=LETTER_PIECES) if paper else text_demo_config()
+    configs: dict[tuple[str, bool], Callable[[], Any]] = {
+        ("rcma", True): lambda: paper_config(modalities=("video", "audio"), outputs=both),
+        ("cav", True): lambda: cav_paper_config(outputs=both),
+        ("rcma", False): demo_config,
+        ("cav", False): cav_demo_config,
+    }
+    return configs[system, paper]()
 
 
 def _trace(
@@ -204,4 +224,6 @@ def _example(torch: Any, info: Any, batch: int) -> Any:
     shape = (batch, *info.shape)
     if info.dtype == "uint8":
         return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    if info.dtype == "int64":  # pieces, a mask, words: all know 0 and 1
+        return torch.randint(0, 2, shape, dtype=torch.int64, generator=generator)
     return 0.1 * torch.randn(shape, generator=generator)

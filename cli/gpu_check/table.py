@@ -148,9 +148,10 @@ def _print(console: Console, title: str, columns: Sequence[str], rows: Sequence[
 
 
 def _of(row: Build | Parity | Timed) -> tuple[str, str, str]:
-    """Bundle, stage and precision: the one that was asked for, and what it fell back to."""
+    """Bundle, stage with the length of its sentences, and precision: what was asked for, and what it fell back to."""
     fell = "" if row.asked == row.precision else f"→{row.precision}"
-    return row.bundle, row.stage, f"{row.asked}{fell}"
+    length = "" if isinstance(row, Build) or row.length is None else f" {row.length}"
+    return row.bundle, f"{row.stage}{length}", f"{row.asked}{fell}"
 
 
 def _told(layers: dict[str, int]) -> str:

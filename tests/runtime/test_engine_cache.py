@@ -23,6 +23,8 @@ TENSORRT = "10.3.0"
 PLAN = b"an engine, as far as a cache can tell"
 REBUILD = "affectrt build model.affect --backend tensorrt"
 MAX_SIDECAR = 1 << 20
+# Of `record()` in affectrt 0.1 before engines could have lengths: what lies in people's caches is found again.
+KEY_OF_VERSION_ONE = "228f6521dc6e7233111a5961831398788999ef7ad8dbc7326bfb550839118efd"
 
 
 def record(
@@ -90,6 +92,7 @@ MISMATCHES: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
     "L4T": ({"gpu": replace(ORIN, l4t="39.2.1")}, ("L4T", "36.4.3", "39.2.1")),
     "no L4T": ({"gpu": replace(ORIN, l4t=None)}, ("L4T", "36.4.3", "none")),
     "profile": ({"batches": (1, 4)}, ("batch sizes", "1, 8", "1, 4")),
+    "lengths": ({"lengths": (16, 32)}, ("lengths", "none", "16, 32")),
     "options": ({"options": BuildOptions(tf32=True)}, ("options", "tf32 off", "tf32 on")),
     "DLA": ({"options": BuildOptions(dla_core=1)}, ("options", "no DLA", "DLA core 1")),
 }
@@ -102,6 +105,17 @@ def test_an_engine_for_something_else_is_refused_with_both_values_and_the_comman
     changed, (name, own, needed) = MISMATCHES[kind]
     told = refused(lambda: find(cache, **changed), f"{name}: the engine has ", own, needed)
     assert told.count("the engine has") == 1  # nothing else differs, so nothing else is told
+
+
+def test_lengths_are_part_of_the_key_and_keys_without_any_are_those_of_before_there_were_lengths() -> None:
+    key, long = record().key, record(lengths=(16, 32)).key
+    told = key.model_dump(mode="json")
+    assert "lengths" not in told and long.model_dump(mode="json")["lengths"] == [16, 32]
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    assert key.sha256() == hashlib.sha256(text.encode()).hexdigest() == KEY_OF_VERSION_ONE
+    assert long.sha256() != key.sha256()
+    with pytest.raises(ValueError, match="lengths must ascend"):
+        record(lengths=(32, 16))
 
 
 def test_an_engine_of_another_graph_is_refused_and_both_graphs_are_named(cache: EngineCache) -> None:

@@ -7,12 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from doubles.tiny_bundle import make_tiny_bundle, tiny_contract
+from doubles.sentences import sentences
+from doubles.tiny_bundle import VOCABULARY, make_tiny_bundle, tiny_contract
 
 from affectrt.bundle.errors import BundleError, EngineError, UsageError
 from affectrt.bundle.store import Bundle
-from affectrt.bundle.writer import BundleDraft, GraphDraft, write_bundle
+from affectrt.bundle.writer import BundleDraft, FileDraft, GraphDraft, write_bundle
 from affectrt.runtime.engines import TensorSpec, open_engine, open_engines
 
 
@@ -101,3 +103,48 @@ def test_a_bundle_changed_after_opening_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="changed since it was opened"):
         open_engine(bundle, "video")
     assert json.loads((bundle.path / "manifest.json").read_text())["name"] == "tiny"
+
+
+# -- a stage of several lengths --------------------------------------------------------------------------------------
+
+
+def test_a_stage_of_several_lengths_has_an_open_axis_and_runs_each(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "spoken.affect", text_lengths=(8, 16))
+    with open_engine(bundle, "text") as engine:
+        assert set(engine.inputs.values()) == {TensorSpec("int64", (-1,))}
+        assert engine.outputs == {"features": TensorSpec("float32", (-1, 4))}
+        for length in (8, 16):
+            feeds = sentences(2, length, pieces=len(VOCABULARY))
+            assert engine.infer(feeds)["features"].shape == (2, length, 4)
+
+
+def test_a_text_graph_of_one_length_is_refused_in_words(tmp_path: Path) -> None:
+    """The contract promises several: a session would find out in the middle of a stream."""
+    bundle = make_tiny_bundle(tmp_path / "spoken.affect", text_lengths=(8, 16))
+    model = onnx.load_from_string(bundle.read(bundle.graph_for("text", "fp32")))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[1].dim_value = 16
+    stiff = rewritten(bundle, tmp_path / "stiff.affect", {"text": model.SerializeToString()})
+    with pytest.raises(BundleError) as caught:
+        open_engine(stiff, "text")
+    assert "token_ids int64[16]" in str(caught.value)
+    assert "token_ids int64[-1]" in str(caught.value.expected)
+    assert "-1 is an open axis, for lengths 8, 16" in str(caught.value.expected)
+
+
+def test_an_open_axis_is_refused_where_the_contract_gives_one_size(bundle: Bundle, tmp_path: Path) -> None:
+    model = onnx.load_from_string(bundle.read(bundle.graph_for("audio", "fp32")))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "samples"
+    loose = rewritten(bundle, tmp_path / "loose.affect", {"audio": model.SerializeToString()})
+    with pytest.raises(BundleError, match=r"waveform float32\[-1\]") as caught:
+        open_engine(loose, "audio")
+    assert "waveform float32[1600]" in str(caught.value.expected) and "open" not in str(caught.value.expected)
+
+
+def rewritten(bundle: Bundle, path: Path, graphs: dict[str, bytes]) -> Bundle:
+    """The same bundle with other graphs in it."""
+    drafts = [
+        GraphDraft(g.stage, "fp32", graphs.get(g.stage) or bundle.read(g), g.opset) for g in bundle.manifest.graphs
+    ]
+    files = {name: FileDraft(a.file, bundle.read(a)) for name, a in bundle.manifest.attachments.items()}
+    return write_bundle(path, BundleDraft("other", bundle.contract, bundle.manifest.provenance, drafts, files))

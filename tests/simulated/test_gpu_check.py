@@ -184,3 +184,18 @@ def test_steps_run_in_processes_of_their_own_on_the_doubles_too(tmp_path: Path) 
     done = run_in_child(engines, settings, Findings(), work="tensorrt")
     assert done.outcome.status == "passed"
     assert {parity.stage for parity in done.findings.parities} == {"video", "audio", "fusion"}
+
+
+def test_a_text_encoder_is_compared_and_timed_at_every_length(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "spoken.affect", text_lengths=(8, 16))
+    work = dict.fromkeys(WORK, nothing) | {"tensorrt": WORK["tensorrt"]}
+    settings = settings_in(tmp_path).model_copy(update={"bundles": (str(bundle.path),)})
+    check = run_check(settings, DEVICE, work=work)
+    assert outcomes(check)["tensorrt, spoken, fp32"][0] == "passed"
+    (built,) = [build for build in check.findings.builds if build.stage == "text"]
+    assert (built.batches, built.lengths) == ((1,), (8, 16))
+    parities = [parity for parity in check.findings.parities if parity.stage == "text"]
+    assert {(p.length, p.passed) for p in parities} == {(8, True), (16, True)} and len(parities) == 8
+    timed = [t for t in check.findings.timed if t.stage == "text"]
+    assert {(t.batch, t.length) for t in timed} == {(1, 8), (1, 16)}
+    assert {p.length for p in check.findings.parities if p.stage != "text"} == {None}
