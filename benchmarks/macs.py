@@ -35,14 +35,20 @@ class Macs:
     weights: int
 
 
-def count_macs(graph: bytes) -> Macs:
-    """Count a serialised model. EngineError where a shape is unknown or an operator hides work we cannot count."""
+def count_macs(graph: bytes, length: int | None = None) -> Macs:
+    """Count a serialised model; `length`: of the axis after the batch, where that is dynamic.
+
+    EngineError where a shape is unknown or an operator hides work we cannot count.
+    """
     import onnx
     from onnx.shape_inference import infer_shapes
 
     model = onnx.load_from_string(graph)
     for value in model.graph.input:
-        value.type.tensor_type.shape.dim[0].dim_value = 1
+        axes = value.type.tensor_type.shape.dim
+        axes[0].dim_value = 1
+        if length is not None and len(axes) > 1 and not axes[1].HasField("dim_value"):
+            axes[1].dim_value = length
     # Exporters write down shapes in terms of the batch's name; those would stand in the way of the numbers.
     del model.graph.value_info[:]
     for value in model.graph.output:

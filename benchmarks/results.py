@@ -92,20 +92,23 @@ def _print_stages(results: BenchResults, console: Console, percentiles: Sequence
     table = Table(title=f"each stage alone, {results.clock}", title_justify="left", box=None, pad_edge=False)
     for name in ("model", "stage", "precision"):
         table.add_column(name)
-    for name in ("batch", *(f"p{p:g} ms" for p in percentiles), "rows/s", "GMAC/s", "of peak"):
+    compared = any(result.error is not None for result in results.stages)
+    measured = ("batch", *(f"p{p:g} ms" for p in percentiles), "rows/s", "GMAC/s", "of peak", *["error"] * compared)
+    for name in measured:
         table.add_column(name, justify="right")
     for result in results.stages:
         timing, speed, share = result.timing, result.macs_per_second, result.share_of_peak
         ran = result.precision if result.ran == result.precision else f"{result.precision}→{result.ran}"
         table.add_row(
             result.model,
-            result.stage,
+            result.stage if result.length is None else f"{result.stage}, {result.length} pieces",
             ran,
             str(timing.rows),
             *(f"{1000 * timing.percentile(p):.2f}" for p in percentiles),
             f"{timing.rows_per_second:.{1 if timing.rows_per_second >= 10 else 2}f}",
             "–" if speed is None else f"{speed / 1e9:.1f}",
             "–" if share is None else f"{100 * share:.0f} %",
+            *(["–" if result.error is None else f"{result.error:.2%}"] if compared else []),
         )
     console.print(table)
 

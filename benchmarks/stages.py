@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from affectrt.bundle.contract import AudioModality, Contract
+from affectrt.bundle.contract import TEXT_INPUTS, AudioModality, Contract, TextModality
 from affectrt.bundle.manifest import Asked, Precision
 from affectrt.bundle.store import Bundle
 from affectrt.runtime.engines import Array, Choice, open_engine
@@ -19,7 +19,7 @@ from .macs import count_macs
 from .peak import Peak
 from .timing import Timing, measure
 
-__all__ = ["BATCHES", "StageResult", "Work", "batches_of", "row_of", "stage_feeds", "time_stage"]
+__all__ = ["BATCHES", "StageResult", "Work", "batches_of", "lengths_of", "row_of", "stage_feeds", "time_stage"]
 
 BATCHES = (1, 8)
 
@@ -32,9 +32,13 @@ class Work:
     weights: int
 
     @classmethod
-    def of(cls, bundle: Bundle, stage: str) -> Work:
-        """Counted on the FP32 graph: quantising moves the same multiplications to other operators."""
-        counted = count_macs(bundle.read(bundle.graph_for(stage, "fp32")))
+    def of(cls, bundle: Bundle, stage: str, length: int | None = None) -> Work:
+        """Counted on the FP32 graph: quantising moves the same multiplications to other operators.
+
+        `length`: of a sentence, in pieces; the contract's longest by default.
+        """
+        length = length or max(bundle.contract.lengths(stage), default=None)
+        counted = count_macs(bundle.read(bundle.graph_for(stage, "fp32")), length)
         return cls(counted.total, counted.weights)
 
 
@@ -42,7 +46,8 @@ class Work:
 class StageResult:
     """`precision` was asked for, `ran` is what the bundle's plan made of it. `peak`: MAC/s, if it was measured.
 
-    `row`: what one row of this stage is, in words; a rate of rows is a rate of these.
+    `row`: what one row of this stage is, in words; a rate of rows is a rate of these. `length`: of a row, in pieces,
+    where there are several. `error`: relative L2 error of the output, FP32's being right; None where not measured.
     """
 
     model: str
@@ -53,6 +58,8 @@ class StageResult:
     row: str
     work: Work | None = None
     peak: float | None = None
+    length: int | None = None
+    error: float | None = None
 
     @property
     def macs_per_second(self) -> float | None:
@@ -72,6 +79,8 @@ class StageResult:
             "precision": self.precision,
             "ran": self.ran,
             "row": self.row,
+            **({} if self.length is None else {"length": self.length}),
+            **({} if self.error is None else {"error": self.error}),
             **self.timing.as_record(),
             "macs_per_row": None if self.work is None else self.work.macs,
             "weights": None if self.work is None else self.work.weights,
@@ -86,9 +95,16 @@ def batches_of(contract: Contract, stage: str) -> list[int]:
     return sorted({batch_rows(row_bytes, batch) for batch in BATCHES})
 
 
-def row_of(contract: Contract, stage: str) -> str:
+def lengths_of(contract: Contract, stage: str) -> tuple[int | None, ...]:
+    """What a stage is timed at: every length of a sentence; (None,) for a stage whose rows are all as long."""
+    return contract.lengths(stage) or (None,)
+
+
+def row_of(contract: Contract, stage: str, length: int | None = None) -> str:
     """What one row of a stage is, in words."""
     modality = contract.encoder_stages.get(stage)
+    if isinstance(modality, TextModality):
+        return f"sentence of {length or modality.token_lengths[-1]} pieces"
     if modality is None:
         return f"window of {contract.fusion.window_steps} steps"
     if isinstance(modality, AudioModality):
@@ -97,9 +113,16 @@ def row_of(contract: Contract, stage: str) -> str:
     return f"picture of {side}" if modality.span_frames == 1 else f"clip of {modality.span_frames} pictures of {side}"
 
 
-def stage_feeds(bundle: Bundle, stage: str, batch: int, *, seed: int = 0) -> Mapping[str, Array]:
-    """Noise in the range of real media: a dense network computes as long on noise as on faces."""
+def stage_feeds(
+    bundle: Bundle, stage: str, batch: int, *, length: int | None = None, seed: int = 0
+) -> Mapping[str, Array]:
+    """Noise in the range of real media: a dense network computes as long on noise as on faces.
+
+    Sentences are of random pieces, a word each, and fill `length`, by default the longest.
+    """
     rng = np.random.default_rng(seed)
+    if lengths := bundle.contract.lengths(stage):
+        return _sentences(bundle, batch, length or lengths[-1], rng)
     feeds: dict[str, Array] = {}
     for tensor in bundle.contract.stage_inputs(stage):
         shape = (batch, *tensor.shape)
@@ -111,12 +134,21 @@ def stage_feeds(bundle: Bundle, stage: str, batch: int, *, seed: int = 0) -> Map
     return feeds
 
 
+def _sentences(bundle: Bundle, batch: int, length: int, rng: np.random.Generator) -> Mapping[str, Array]:
+    pieces = bundle.read(bundle.manifest.attachments["vocabulary"]).count(b"\n")
+    words = np.arange(length)
+    words[-1] = 0
+    feeds = (rng.integers(0, pieces, (batch, length)), np.ones((batch, length)), np.tile(words, (batch, 1)))
+    return {name: feed.astype(np.int64) for name, feed in zip(TEXT_INPUTS, feeds, strict=True)}
+
+
 def time_stage(
     bundle: Bundle,
     stage: str,
     precision: Asked,
     batch: int,
     *,
+    length: int | None = None,
     backend: str | Choice = "auto",
     cuda_graph: bool = True,
     threads: int | None = None,
@@ -130,7 +162,7 @@ def time_stage(
 
     `peak` is the processor's, and nothing that ran elsewhere is held to it.
     """
-    feeds = stage_feeds(bundle, stage, batch)
+    feeds = stage_feeds(bundle, stage, batch, length=length)
     with open_engine(bundle, stage, precision, backend, threads, cuda_graph=cuda_graph) as engine:
         ran = cast("Precision", engine.provenance["precision"])
         peak = peak if engine.provenance["backend"] == "onnxruntime" else None
@@ -142,6 +174,6 @@ def time_stage(
             warmup_s=warmup_s,
             clock=clock,
         )
-    work = None if peak is None else Work.of(bundle, stage)
-    row, limit = row_of(bundle.contract, stage), None if peak is None else peak.of(ran)
-    return StageResult(bundle.manifest.name, stage, precision, ran, timing, row, work, limit)
+    work = None if peak is None else Work.of(bundle, stage, length)
+    row, limit = row_of(bundle.contract, stage, length), None if peak is None else peak.of(ran)
+    return StageResult(bundle.manifest.name, stage, precision, ran, timing, row, work, limit, length)

@@ -27,7 +27,7 @@ def test_stage(
     peak: Peak,
 ) -> None:
     ran, work = bundle.plan(precision)[stage], Work.of(bundle, stage)
-    feeds = stage_feeds(bundle, stage, batch)
+    feeds = stage_feeds(bundle, stage, batch)  # of sentences, the longest: `affectrt bench X.affect` times every length
     benchmark.group = f"{model} {stage} batch {batch}"
     with open_engine(bundle, stage, precision, "onnxruntime", threads) as engine:
         outputs = benchmark(engine.infer, feeds)

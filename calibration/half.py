@@ -77,21 +77,21 @@ def _islands(graph: GraphEditor, largest: Mapping[str, float], keep: Set[str], o
             name = producers[name].input[0]
         return largest.get(name, 0.0)
 
+    def squared(node: onnx.NodeProto, given: float) -> float:
+        """The sum of squares on the way of a norm that computes in its input's type; 0 for other nodes."""
+        if node.op_type == "ReduceL2":
+            return given**2
+        if node.op_type == "LayerNormalization" and attributes_of(node).get("stash_type", 1) != TensorProto.FLOAT:
+            return graph.constant(node.input[1]).size * magnitude(node.input[0]) ** 2
+        return 0.0
+
     def is_island(node: onnx.NodeProto) -> bool:
         if is_front_end(node) or node.output[0] in keep or (only is not None and node.output[0] not in only):
             return True
         if node.op_type in QUANTISERS and too_old:
             return True
         given = max(magnitude(name) for name in node.output if name)
-        if node.op_type == "ReduceL2" and given**2 > LARGEST:
-            return True
-        stashed = (
-            attributes_of(node).get("stash_type", 1) if node.op_type == "LayerNormalization" else TensorProto.FLOAT
-        )
-        if (
-            stashed != TensorProto.FLOAT
-            and graph.constant(node.input[1]).size * magnitude(node.input[0]) ** 2 > LARGEST
-        ):
+        if squared(node, given) > LARGEST:
             return True
         highest = max([given, *(magnitude(name) for name in node.input if name)])
         return highest > LARGEST or (0 < given < SMALLEST and node.op_type not in QUANTISERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -55,6 +56,10 @@ def bench(
             help="Count the processor time of one thread instead of the wall clock: on a machine that others use too.",
         ),
     ] = False,
+    text: Annotated[
+        bool,
+        typer.Option("--text", help="Instead: a text encoder as large as BERT-base, at every length."),
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the results to this file, or into this folder.")] = None,
     cache: Annotated[Path, typer.Option(help="Where the suite keeps the bundles that it makes.")] = Path("build/bench"),
 ) -> None:
@@ -65,10 +70,30 @@ def bench(
     """
     percentiles = _numbers(percentile, "--percentile", 0, 100)
     batches = None if batch is None else [int(size) for size in _numbers(batch, "--batch", 1, 4096)]
-    if cpu_time and (source is not None or bundle is None or threads not in (None, 1)):
+    if cpu_time and (source is not None or (bundle is None and not text) or threads not in (None, 1)):
         raise UsageError(
-            "--cpu-time counts one thread's time", expected="a bundle, without --source, with at most one thread"
+            "--cpu-time counts one thread's time",
+            expected="a bundle or --text, without --source, with at most one thread",
         )
+    threads, clock = (1, time.thread_time) if cpu_time else (threads, time.perf_counter)
+    if text:
+        if bundle is not None or source is not None:
+            raise UsageError("--text makes its own bundle", expected="no bundle and no --source")
+        from .bench_text import bench_text
+
+        bench_text(
+            cache,
+            batches=batches or (1,),
+            threads=threads,
+            iterations=iterations,
+            duration_s=duration,
+            with_peak=peak,
+            percentiles=percentiles,
+            clock=clock,
+            clock_name=_clock_name(cpu_time=cpu_time),
+            json=json,
+        )
+        return
     if bundle is None:
         raise typer.Exit(_run_suite(cache, repeats, threads, json))
 
@@ -78,12 +103,11 @@ def bench(
     from affectrt.benchmarks.peak import measure_peak
     from affectrt.benchmarks.pipeline import compare_pipeline
     from affectrt.benchmarks.results import BenchResults, print_results, save_results
-    from affectrt.benchmarks.stages import BATCHES, batches_of, time_stage
+    from affectrt.benchmarks.stages import BATCHES, batches_of, lengths_of, row_of, time_stage
     from affectrt.bundle import open_bundle
     from affectrt.runtime.engines import choose_backend
 
-    results = BenchResults(machine_facts(), clock="processor time of one thread" if cpu_time else "wall clock")
-    threads, clock = (1, time.thread_time) if cpu_time else (threads, time.perf_counter)
+    results = BenchResults(machine_facts(), clock=_clock_name(cpu_time=cpu_time))
     opened = open_bundle(bundle)
     precisions = _precisions(opened, precision)
     if source is not None and not source.is_file():
@@ -100,14 +124,17 @@ def bench(
             results.peak = measure_peak(threads=threads, clock=clock)
         for asked in precisions:
             for stage in opened.contract.stages:
-                for size in batches or batches_of(opened.contract, stage):
-                    status.update(f"{stage} {asked}, batch {size}")
+                for size, length in product(
+                    batches or batches_of(opened.contract, stage), lengths_of(opened.contract, stage)
+                ):
+                    status.update(f"{row_of(opened.contract, stage, length)} {asked}, batch {size}")
                     results.stages.append(
                         time_stage(
                             opened,
                             stage,
                             asked,
                             size,
+                            length=length,
                             backend=choices[asked],
                             cuda_graph=cuda_graph,
                             threads=threads,
@@ -136,6 +163,10 @@ def bench(
     print_results(results, Console() if sys.stdout.isatty() else Console(width=120), percentiles)
     if json is not None:
         typer.echo(f"saved {save_results(results, json)}")
+
+
+def _clock_name(*, cpu_time: bool) -> str:
+    return "processor time of one thread" if cpu_time else "wall clock"
 
 
 def _run_suite(cache: Path, repeats: int, threads: int | None, json: Path | None) -> int:

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from affectrt.bundle import Contract
+    from affectrt.bundle import Contract, Precision
     from affectrt.models.configuration import Config
+    from affectrt.models.rcma_config import RcmaConfig
 
-__all__ = ["BenchMedia", "prepare_bundles"]
+__all__ = ["TEXT_PRECISIONS", "BenchMedia", "prepare_bundles", "prepare_text_bundle"]
+
+TEXT_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+BERT_PIECES = 30_522
 
 CLIP_SECONDS = 12.0
 CALIBRATION_SECONDS = 4.0
@@ -63,6 +67,60 @@ def prepare_bundles(cache: Path) -> BenchMedia:
                 status.update(f"making a bundle, {name}")
                 _make_bundle(name, config, bundles[name])
     return BenchMedia(bundles, media)
+
+
+def prepare_text_bundle(cache: Path) -> Path:
+    """A text encoder as large as BERT-base (110 million random weights), in `TEXT_PRECISIONS`, with a small fusion.
+
+    Ranges are those of sentences of random pieces: speed does not depend on them, and of the error of a trained
+    network, whose values lie otherwise, they say little.
+    """
+    import torch
+
+    from affectrt.bundle.writer import GraphDraft, update_bundle
+    from affectrt.calibration.stage import emit, prepare_stage
+    from affectrt.export import export_bundle
+    from affectrt.export.sentences import random_sentences
+    from affectrt.models.checkpoint import load_checkpoint, save_checkpoint
+    from affectrt.models.rcma import Rcma
+
+    path = cache / _code_hash() / "bert-base.affect"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = _bert_base_config()
+    work = path.with_name(f".{path.name}.{os.getpid()}")
+    work.mkdir()
+    try:
+        torch.manual_seed(SEED)
+        save_checkpoint(Rcma(config).eval(), work / "random.safetensors", _provenance("bert-base"))
+        loaded = load_checkpoint(work / "random.safetensors")
+        windows = torch.randn((2, config.window_steps, config.text_dim)).numpy()
+        made = export_bundle(loaded, work / path.name, recordings={"fusion": {"text": windows}}, name="bert-base")
+        del loaded
+        assert made.contract.text is not None
+        feeds = random_sentences(made.contract.text, BERT_PIECES, seed=SEED)
+        source = prepare_stage(made, "text", feeds, method="minmax", seed=SEED)
+        lower: tuple[Precision, ...] = ("fp16", "int8")
+        graphs = [GraphDraft("text", name, emit(source, name, "cpu"), source.opset, "cpu") for name in lower]
+        update_bundle(made, graphs=graphs, plans={name: {"text": name} for name in lower})
+        made.path.rename(path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return path
+
+
+def _bert_base_config() -> RcmaConfig:
+    from affectrt.models.rcma_config import SPECIAL_PIECES, RcmaConfig
+
+    made_up = tuple(f"piece{number}" for number in range(BERT_PIECES - len(SPECIAL_PIECES)))
+    return RcmaConfig(
+        modalities=("text",),
+        attention="all-raw",
+        text_layers=12,
+        text_vocabulary=(*SPECIAL_PIECES, *made_up),
+        text_tcn=(32,),
+    )
 
 
 def _make_bundle(name: str, config: Config, path: Path) -> None:

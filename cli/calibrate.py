@@ -173,12 +173,12 @@ def _record_folder(bundle: Path) -> Path:
 
 def _share_of_peak(bundle: Path, threads: int | None, progress: Progress) -> ShareOfPeak:
     """Measures the machine's peak; of a stage's row, then, multiply-accumulates a second over it."""
-    from affectrt.benchmarks.macs import count_macs
     from affectrt.benchmarks.peak import measure_peak
+    from affectrt.benchmarks.stages import Work
     from affectrt.bundle import open_bundle
 
     opened = open_bundle(bundle)
-    macs = {s: count_macs(opened.read(opened.graph_for(s, "fp32"))).total for s in opened.contract.stages}
+    macs = {stage: Work.of(opened, stage).macs for stage in opened.contract.stages}
     progress.say("measuring the machine's matrix peak")
     peak = measure_peak(threads=threads)
     return lambda stage, precision, seconds: macs[stage] / seconds / peak.of(precision)

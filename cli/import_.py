@@ -49,6 +49,16 @@ def import_(
         str | None,
         typer.Option(metavar="TEXT", help="Of the weights; the files do not tell.", show_default="not stated"),
     ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A BERT in Hugging Face's layout, to encode the words of a network that takes them.",
+            show_default="words' vectors come from outside",
+        ),
+    ] = None,
+    text_mean: Annotated[float, typer.Option(help="Of the words' vectors that the network was trained on.")] = 0.0,
+    text_std: Annotated[float, typer.Option(help="Their standard deviation.")] = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists already.")] = False,
 ) -> None:
     """Turn weights that others published into a checkpoint.
@@ -66,13 +76,18 @@ def import_(
     if not out.parent.is_dir():
         raise UsageError(f"no folder {out.parent}", expected="an existing folder", fix=f"mkdir -p {out.parent}")
 
-    from affectrt.models.importing import FORMS, import_files
+    if text is None and (text_mean, text_std) != (0.0, 1.0):
+        raise UsageError("--text-mean or --text-std without --text", expected="--text DIR, whose vectors they are of")
+
+    from affectrt.models.importing import FORMS, import_files, import_text
 
     if form is not None and form not in FORMS:
         raise UsageError(f"--from {form}", expected=f"one of {', '.join(FORMS)}")
     if form is not None and len(files) > 1:
         raise UsageError(f"--from {form} with {len(files)} files", expected="one file, or none of --from")
     imported = import_files(files, form=form, output=None if output is None else output.value, licence=licence or None)
+    if text is not None:
+        imported = import_text(imported, text, mean=text_mean, std=text_std, licence=licence or None)
     imported.save(out)
     for line in _report(imported):
         typer.echo(line)

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from affectrt.bundle import Bundle, Contract, Precision
+    from affectrt.bundle.contract import TextModality
 
 __all__ = ["inspect"]
 
@@ -85,7 +86,7 @@ def _contract(bundle: Bundle) -> Iterator[tuple[str, ...]]:
             f"{span_s:g} s at {audio.sample_rate_hz} Hz, {side} → {audio.feature_dim} features",
         )
     if contract.text is not None:
-        yield "text", f"{contract.text.feature_dim} features a word"
+        yield "text", _text(contract.text)
     seconds = f" ({fusion.span_steps / contract.step_hz:g} s)"
     reach = seconds if fusion.stride_steps == 1 else f", {fusion.stride_steps} apart"
     yield (
@@ -97,6 +98,17 @@ def _contract(bundle: Bundle) -> Iterator[tuple[str, ...]]:
     yield (
         "outputs",
         ", ".join(f"{o.name} in [{o.low:g}, {o.high:g}], neutral {o.neutral:g}" for o in contract.outputs),
+    )
+
+
+def _text(text: TextModality) -> str:
+    if text.stage is None:
+        return f"{text.feature_dim} features a word, from elsewhere"
+    case = "" if text.lower_case else ", as they are spelt"
+    lengths = ", ".join(map(str, text.token_lengths))
+    return (
+        f"sentences of {lengths} pieces{case} → {text.feature_dim} features a word; a sentence ends at its full stop, "
+        f"before {text.pause_s:g} s of silence or after {text.max_words} words"
     )
 
 

@@ -23,7 +23,7 @@ from .heads import HEADS, HeadForm
 from .tcn import receptive_field
 from .vggish import POOL_AFTER
 
-__all__ = ["LAYERS_SUMMED", "MODALITIES", "RcmaConfig"]
+__all__ = ["LAYERS_SUMMED", "MODALITIES", "SPECIAL_PIECES", "RcmaConfig"]
 
 MODALITIES = ("video", "audio", "text")
 

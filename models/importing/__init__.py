@@ -2,11 +2,13 @@
 
 Data order: `pickles`, `reading` (a file → named tensors) → `forms` (what a documented file holds, one module of them
 for each system) → `translation` (their tensors → ours) → `importer` (files → a network or a part of one).
+`bert_directory` and `text` put a local BERT into a network that takes words.
 """
 
 from .forms import Dead, Form
 from .importer import FORMS, Imported, import_files
 from .reading import SourceFile, read_source
+from .text import import_text
 from .translation import Dropped, SourceReport
 
 __all__ = [
@@ -18,5 +20,6 @@ __all__ = [
     "SourceFile",
     "SourceReport",
     "import_files",
+    "import_text",
     "read_source",
 ]

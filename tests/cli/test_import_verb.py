@@ -115,3 +115,25 @@ def test_a_damaged_file_leaves_nothing_behind(kept: float, published: Path, tmp_
     assert "model_state_dict0.5.pth is cut off or damaged" in ran.err
     assert "Traceback" not in ran.err
     assert list(tmp_path.iterdir()) == [published]
+
+
+def test_a_local_bert_encodes_the_words_of_a_network(tmp_path: Path, run: Run) -> None:
+    from transformers import BertConfig, BertModel
+
+    pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "word")
+    config = BertConfig(vocab_size=len(pieces), hidden_size=NARROW.text_dim, num_hidden_layers=4, num_attention_heads=3)
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(pieces))
+    (tmp_path / "bert" / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    torch.save(network_state("rjcma-head", NARROW), tmp_path / "rjcma.pth")
+    out = tmp_path / "whole.safetensors"
+    ran = run("import", tmp_path / "rjcma.pth", "--text", tmp_path / "bert", "--text-std", 2, "--out", out)
+    assert ran.code == 0, ran.err
+    told = " ".join(ran.out.split())
+    assert "bert/model.safetensors: bert, BERT, the encoder of words" in told
+    assert "dropped: pooler (2 tensors): a vector for a whole sentence" in told
+    assert "text_vocabulary 5 pieces" in told and "mean and deviation of the words' vectors" in told
+    assert load_checkpoint(out).model.contract()["text"]["std"] == 2.0  # type: ignore[index]
+    refused = run("import", tmp_path / "rjcma.pth", "--text-std", 2, "--out", tmp_path / "b.safetensors")
+    assert refused.code == 2 and "without --text" in refused.err
