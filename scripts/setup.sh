@@ -13,12 +13,13 @@ TORCH=2.13.0
 TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 # python3-gi-cairo: without it pip would try to compile pycairo for packages that name PyGObject.
 # plugins-ugly: x264enc, with which the demo and the tests write real H.264. plugins-bad: HLS, JPEG and NVIDIA's
-# decoders. gstreamer1.0-pulseaudio: microphones. gir1.2-gst-rtsp-server-1.0 and pulseaudio (a null sink of the tests'
-# own): the network camera and the microphone of the tests.
+# decoders. gstreamer1.0-pulseaudio: microphones. espeak-ng: the voices of drawn people who speak.
+# gir1.2-gst-rtsp-server-1.0 and pulseaudio (a null sink of the tests' own): the network camera and the microphone of the
+# tests.
 PACKAGES="python3 python3-venv python3-gi python3-gi-cairo python3-gst-1.0
     gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-alsa
-    gstreamer1.0-plugins-bad gstreamer1.0-pulseaudio ca-certificates make git"
+    gstreamer1.0-plugins-bad gstreamer1.0-pulseaudio espeak-ng ca-certificates make git"
 TEST_PACKAGES="gir1.2-gst-rtsp-server-1.0"
 # Nobody's desktop gets a sound daemon from us: without one, the test of the microphone skips and says so.
 [ -z "${CI:-}" ] || command -v pipewire-pulse >/dev/null || TEST_PACKAGES="$TEST_PACKAGES pulseaudio"

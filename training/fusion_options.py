@@ -12,9 +12,9 @@ from affectrt.models.configuration import Config
 from affectrt.models.network import Network
 from affectrt.models.systems import SYSTEMS
 
-__all__ = ["OPTIONS", "PAPER_RECURSIONS", "Option", "SystemName"]
+__all__ = ["OPTIONS", "PAPER_RECURSIONS", "TEXT_OPTIONS", "Option", "SystemName"]
 
-SystemName = Literal["rcma", "cav"]
+SystemName = Literal["rcma", "cav", "rcma-text"]
 
 # arXiv 2403.13659, fourth version, table 3: mean CCC of valence and arousal on fold 1 of Aff-Wild2 (video, audio and
 # text, K × K maps) by the number of recursions. Read from published notes on the paper, not from the paper itself.
@@ -45,7 +45,7 @@ class Option:
 
     def network(self, demo: Config) -> Network:
         """A network of the demo's encoders and this fusion, with fresh weights from torch's global generator."""
-        return SYSTEMS[self.system][1](dataclasses.replace(demo, **dict(self.changes)))
+        return SYSTEMS[self.system.removesuffix("-text")][1](dataclasses.replace(demo, **dict(self.changes)))
 
 
 def _rcma(name: str, words: str, **changes: object) -> Option:
@@ -101,4 +101,11 @@ OPTIONS: Mapping[SystemName, tuple[Option, ...]] = MappingProxyType(
             _cav("attention-temperature", "attention, temperature 0.1", fusion="cross-attention", temperature=0.1),
         ),
     }
+)
+
+# What the words add to RCMA's demo: the same fusion over fewer modalities.
+TEXT_OPTIONS: tuple[Option, ...] = (
+    Option("rcma-text", "text", "text alone", {"modalities": ("text",), "attention_layers": 0}),
+    Option("rcma-text", "video+audio", "video and audio", {"modalities": ("video", "audio")}),
+    Option("rcma-text", "video+audio+text", "video, audio and text", {}, shipped=True),
 )

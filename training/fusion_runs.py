@@ -86,7 +86,9 @@ def _result(run: Run) -> Result:
     ccc = dict(zip(names, streamed_ccc(task.module, contract, test), strict=True))
     session = None
     if run.checked:
-        played = evaluate(Opened(contract, torch_engines(model), "fp32", pieces_of_network(model)), Corpus.open(run.corpus), "test")
+        played = evaluate(
+            Opened(contract, torch_engines(model), "fp32", pieces_of_network(model)), Corpus.open(run.corpus), "test"
+        )
         session = {str(name): interval.value for name, interval in played.ccc.items()}
         if any(abs(session[name] - ccc[name]) > NEAR for name in ccc):
             raise AffectError(

@@ -31,7 +31,7 @@ from affectrt.models.errors import CheckpointError
 from .corpus import Corpus, Split
 from .fusion_features import SPLITS, encode_corpus
 from .fusion_figure import require_matplotlib
-from .fusion_options import OPTIONS, SystemName
+from .fusion_options import OPTIONS, TEXT_OPTIONS, SystemName
 from .fusion_report import tables_text, write_report
 from .fusion_results import FusionTable, Result, SystemTable, append_result, read_results
 from .fusion_runs import Run, results_of
@@ -48,6 +48,11 @@ FORMAT = 1  # raise it with every change of the code that makes other figures fr
 DEMOS: Mapping[SystemName, tuple[str, str, Mapping[str, float]]] = {
     "rcma": ("rcma-demo.toml", "rcma-demo.safetensors", {"epochs": 6, "batches": 30, "learning_rate": 1e-3}),
     "cav": ("cav-demo.toml", "cav-demo.safetensors", {}),
+    "rcma-text": (
+        "rcma-text-demo.toml",
+        "rcma-text-demo.safetensors",
+        {"epochs": 8, "batches": 40, "learning_rate": 1e-3},
+    ),
 }
 TINY_CORPUS = CorpusRecipe(seed=5, train=2, validation=1, test=2, seconds=4.0, frame_px=64)
 TINY_FUSION = {"epochs": 1, "batches": 2, "batch": 2}
@@ -89,7 +94,7 @@ class _System:
 
     def runs(self, seed: int, *, check: bool) -> Iterator[Run]:
         demo = self.demo
-        for option in OPTIONS[demo.name]:
+        for option in TEXT_OPTIONS if demo.name == "rcma-text" else OPTIONS[demo.name]:
             decides = {
                 "format": FORMAT,
                 "checkpoint": demo.checkpoint.sha256,
@@ -151,7 +156,8 @@ def _demo(name: SystemName, settings: Settings) -> _Demo:
     recipe, _ = read_recipe(Path(__file__).parent / "recipes" / recipe_name)
     path = Path(affectrt.models.__path__[0]) / "weights" / weights
     fusion = recipe.fusion.model_copy(update={**less, **(TINY_FUSION if settings.quick else {})})
-    return _Demo(name, path, load_checkpoint(path), TINY_CORPUS if settings.quick else recipe.corpus, fusion)
+    tiny = TINY_CORPUS.model_copy(update={"spoken": recipe.corpus.spoken})
+    return _Demo(name, path, load_checkpoint(path), tiny if settings.quick else recipe.corpus, fusion)
 
 
 def _corpus(wanted: CorpusRecipe, work: Path, progress: Progress) -> Corpus:

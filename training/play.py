@@ -42,7 +42,7 @@ def play(
     """Every estimate of a file, read through the source and the session of a run; hop and modalities of the contract,
     unless others are given. Text takes the model's `pieces` and a transcript beside the file or in its corpus."""
     with open_media(contract, media, modalities) as source:
-        return replay(contract, source, infer, hop_steps=hop_steps, gather=gather, **({} if pieces is None else {'pieces': pieces}))
+        return replay(contract, source, infer, pieces=pieces, hop_steps=hop_steps, gather=gather)
 
 
 def beside_truth(

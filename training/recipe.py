@@ -116,9 +116,9 @@ class FusionRecipe(Schedule):
     """Phase 2: windows at random places over features that are computed once.
 
     `loss` "author" counts padding and mixes moments as the RCMA authors do. `drop_modality` is the probability, for
-    each modality, that a window loses it whole: one of two, of three any but all. `short` is the share of windows that are cut short and
-    filled up as a young stream's are. Where windows hold spans several steps apart they may end at every `grid_steps`
-    step alone, so that fewer steps need be encoded; it divides stride and hop.
+    each modality, that a window loses it whole: of two one at most, of three any but all. `short` is the share of
+    windows that are cut short and filled up as a young stream's are. Where windows hold spans several steps apart they
+    may end at every `grid_steps` step alone, so that fewer steps need be encoded; it divides stride and hop.
     """
 
     loss: Literal["lin", "author"] = "lin"

@@ -19,6 +19,7 @@ from affectrt.runtime.replay import replay
 from affectrt.runtime.sampling import RowSample, rows_within
 from affectrt.runtime.sources.base import Source
 from affectrt.runtime.words import Word
+from affectrt.runtime.words.pieces import padded
 from affectrt.runtime.words.transcript import read_transcript
 
 from .corpus import transcript_of
@@ -155,12 +156,14 @@ def record_spans(
 
     for path in media:
         with open_media(contract, path) as source:
-            replay(contract, source, keep, **({} if (p := pieces_of_network(model)) is None else {'pieces': p}))
-    return {
-        stage: {info.name: np.stack([feeds[info.name] for feeds in rows]) for info in contract.stage_inputs(stage)}
-        for stage, sample in samples.items()
-        if (rows := sample.rows())
-    }
+            replay(contract, source, keep, pieces=pieces_of_network(model))
+    drawn: dict[str, dict[str, Array]] = {}
+    for stage, sample in samples.items():
+        longest = max(contract.lengths(stage), default=None)
+        rows = [feeds if longest is None else padded(feeds, longest) for feeds in sample.rows()]
+        if rows:
+            drawn[stage] = {i.name: np.stack([feeds[i.name] for feeds in rows]) for i in contract.stage_inputs(stage)}
+    return drawn
 
 
 def _of_every_step(contract: Contract, *, margin: bool) -> Contract:

@@ -70,7 +70,7 @@ def slow_noise(rng: np.random.Generator, n: int, timescale_s: float, rate_hz: fl
 class AffectPath:
     """Column 0 is valence, column 1 arousal; one row per step at `RATE_HZ`.
 
-    `truth` lies in [-1, 1]. `face`, `voice` and, of a clip that speaks, `words` are what each modality shows: truth plus
+    `truth` lies in [-1, 1]. `face`, `voice` and, of a spoken clip, `words` are what each modality shows: truth plus
     error, not clipped.
     """
 

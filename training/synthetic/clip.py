@@ -67,7 +67,7 @@ def make_clip(
 ) -> Clip:
     """The same identity, seed and lengths always give the same clip, at 25 pictures a second.
 
-    `spoken`: it says words instead of syllables, by espeak-ng, and so depends on its version; MissingDependency without.
+    `spoken`: it says words instead of syllables, by espeak-ng, on whose version it depends; MissingDependency without.
     """
     _, sound, moves, _, speech = _streams(seed)
     path = clip_path(seed, seconds, spoken=spoken)

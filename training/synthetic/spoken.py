@@ -1,5 +1,7 @@
 """A voice that says words: espeak-ng's speech, on which the arousal and valence that are shown are put as well.
 
+What is shown, and by what:
+
     arousal   pitch and speaking rate of each clause; loudness and flatter spectral tilt all the time
     valence   pitch range of each clause; clear instead of breathy and a brighter "ring" near 2.8 kHz all the time
 """
