@@ -13,13 +13,14 @@ import numpy.typing as npt
 from affectrt.bundle.errors import BundleError, UsageError
 from affectrt.bundle.store import Bundle, open_bundle
 from affectrt.bundle.writer import FileDraft, GraphDraft, check_place, update_bundle
+from affectrt.runtime.words.pieces import pieces_of
 
 from .conditions import open_candidate
 from .outside import GraphCheck, check_graphs
 from .placement import Int8Target
 from .ranges import BATCH, METHODS, Method, Ranges
 from .stage import TARGETS, emit, prepare_stage
-from .windows import record_windows
+from .windows import OpenMedia, open_with_words, record_windows
 
 __all__ = ["DEFAULT_METHOD", "DEFAULT_WINDOWS", "StageInt8", "calibrate_bundle", "calibrate_stage", "check_wishes"]
 
@@ -48,11 +49,12 @@ def calibrate_bundle(
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
     check: GraphCheck | None = None,
+    opened: OpenMedia = open_with_words,
 ) -> Bundle:
     """Add INT8 graphs of every encoder, their ranges and the plan `int8`, all or nothing.
 
     `windows` is the number of recorded inputs per stage. The fusion stays FP32: it is a hundredth of the work and
-    decides the estimate. `check` may refuse graphs for TensorRT.
+    decides the estimate. `check` may refuse graphs for TensorRT, `opened` opens `media`.
 
     Raises MediaError, BundleError, ParityError, UsageError.
     """
@@ -61,7 +63,15 @@ def calibrate_bundle(
     bundle = open_bundle(path)
     if out is not None:
         check_place(Path(out), overwrite=overwrite)
-    feeds = record_windows(bundle.contract, media, per_stage=windows, seed=seed, progress=tell)
+    feeds = record_windows(
+        bundle.contract,
+        media,
+        per_stage=windows,
+        seed=seed,
+        pieces=pieces_of(bundle),
+        opened=opened,
+        progress=tell,
+    )
     stages = {}
     for stage, recorded in feeds.items():
         tell(f"calibrating {stage} on {_rows(recorded)} recorded inputs")

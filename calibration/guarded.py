@@ -12,6 +12,7 @@ from affectrt.bundle.manifest import Precision
 from affectrt.bundle.store import Bundle, open_bundle
 from affectrt.bundle.writer import FileDraft, GraphDraft, check_place, update_bundle
 from affectrt.runtime.engines.opening import open_engine
+from affectrt.runtime.words.pieces import Pieces, pieces_of
 
 from .calibrate import check_wishes
 from .conditions import Conditions, Quantiser, ShareOfPeak
@@ -28,10 +29,11 @@ from .rounding import check_half_rounding
 from .selection import Selected, select_for_cpu, select_for_tensorrt
 from .stage import StageSource, prepare_stage
 from .trials import Feeds
-from .windows import record_fusion_windows, record_windows
+from .windows import OpenMedia, open_with_words, record_fusion_windows, record_windows
 
-__all__ = ["SELECTORS", "calibrate_guarded"]
+__all__ = ["SELECTORS", "JudgeOf", "calibrate_guarded"]
 
+JudgeOf = Callable[[Contract, Pieces | None], Judge]
 SELECTORS = {"cpu": select_for_cpu, "tensorrt": select_for_tensorrt}
 
 
@@ -39,7 +41,7 @@ def calibrate_guarded(
     path: str | PathLike[str],
     media: Sequence[MediaFile],
     evaluation: Sequence[MediaFile],
-    judge_of: Callable[[Contract], Judge],
+    judge_of: JudgeOf,
     *,
     targets: Sequence[Int8Target] = ("cpu", "tensorrt"),
     guard: Guard,
@@ -57,24 +59,34 @@ def calibrate_guarded(
     overwrite: bool = False,
     progress: Progress | None = None,
     check: GraphCheck | None = None,
+    opened: OpenMedia = open_with_words,
 ) -> Bundle:
     """Add quantised graphs, their ranges, the facts of the calibration data and a selection for each target.
 
-    Ranges come from `media`, `judge_of` makes the judge, who plays `evaluation`. All or nothing; a search that was
-    killed goes on from `record`, a folder. `check` may refuse graphs for TensorRT. Raises MediaError, BundleError,
-    ParityError, and UsageError: for sets that overlap, and for media that say too little.
+    Ranges come from `media`, which `opened` opens; `judge_of` makes the judge, who plays `evaluation`. All or nothing;
+    a search that was killed goes on from `record`, a folder. `check` may refuse graphs for TensorRT. Raises MediaError,
+    BundleError, ParityError, and UsageError: for sets that overlap, and for media that say too little.
     """
     tell = progress or Silence()
     check_wishes(method, windows)
     bundle = open_bundle(path)
-    contract = bundle.contract
+    contract, pieces = bundle.contract, pieces_of(bundle)
     if out is not None:
         check_place(Path(out), overwrite=overwrite)
     check_disjoint(media, evaluation)
     if "tensorrt" in targets:
         check_half_rounding()
     paths, seconds = [file.path for file in media], dict[Path, float]()
-    feeds = record_windows(contract, paths, per_stage=windows, seed=seed, progress=tell.say, read=seconds.__setitem__)
+    feeds = record_windows(
+        contract,
+        paths,
+        per_stage=windows,
+        seed=seed,
+        pieces=pieces,
+        opened=opened,
+        progress=tell.say,
+        read=seconds.__setitem__,
+    )
     check_informative(contract, feeds)
     data = describe_data(media, seconds, {stage: _rows(rows) for stage, rows in feeds.items()})
     with ExitStack() as stack:
@@ -82,12 +94,14 @@ def calibrate_guarded(
             stage: stack.enter_context(Remembered(open_engine(bundle, stage, "fp32", "onnxruntime", threads)))
             for stage in contract.stages
         }
-        feeds |= record_fusion_windows(contract, paths, engines, per_stage=windows, seed=seed)
+        feeds |= record_fusion_windows(
+            contract, paths, engines, per_stage=windows, seed=seed, pieces=pieces, opened=opened
+        )
         sources: dict[str, StageSource] = {}
         for stage, rows in feeds.items():
             tell.say(f"{stage}: ranges of {_rows(rows)} recorded inputs")
             sources[stage] = prepare_stage(bundle, stage, rows, method=method, seed=seed)
-        judge = judge_of(contract)
+        judge = judge_of(contract, pieces)
         tell.say(f"playing {judge.corpus} in FP32")
         given = Conditions(
             judge=judge,

@@ -15,15 +15,27 @@ from affectrt.runtime.engines.base import Array, Engine
 from affectrt.runtime.replay import replay
 from affectrt.runtime.sampling import RowSample, rows_within
 from affectrt.runtime.sources import Source, open_source
-from affectrt.runtime.words.pieces import padded
+from affectrt.runtime.words.choosing import choose_transcriber
+from affectrt.runtime.words.pieces import Pieces, padded
+from affectrt.runtime.words.spoken import with_words
 
 from .tapped import Tapped
 
-__all__ = ["record_fusion_windows", "record_windows", "source_windows", "stacked"]
+__all__ = ["OpenMedia", "open_with_words", "record_fusion_windows", "record_windows", "source_windows", "stacked"]
 
 Windows = dict[str, dict[str, Array]]
+OpenMedia = Callable[[Contract, Path], Source]
+_KINDS = {"video": "picture", "audio": "sound", "text": "words (a transcript beside it, or a recogniser)"}
 # A corpus may have hundreds of files, each of which has to be decoded to its end; these many say enough.
 MAX_FILES = 16
+
+
+def open_with_words(contract: Contract, path: Path) -> Source:
+    """A file as a run opens it; for a model of words with those of the transcript beside it, else recognised ones."""
+    transcriber = choose_transcriber("auto", contract, str(path))
+    if transcriber is None:
+        return open_source(str(path), contract)
+    return with_words(open_source(str(path), contract, words_rate_hz=transcriber.sample_rate_hz), transcriber)
 
 
 def record_windows(
@@ -32,14 +44,17 @@ def record_windows(
     *,
     per_stage: int,
     seed: int,
+    pieces: Pieces | None = None,
+    opened: OpenMedia = open_with_words,
     progress: Callable[[str], None] | None = None,
     read: Callable[[Path, float], None] = lambda path, seconds: None,
 ) -> Windows:
     """Encoder stage → input → rows, at most `per_stage` and 128 MiB in all, the same number from each file.
 
     Of more than `MAX_FILES` files, so many are read, evenly spread. Within a file the rows are a uniform sample over
-    all its steps; the same files and seed give the same rows. `read` is told of each file that was read how many
-    seconds of it. Raises MediaError when some stage was never asked for, because no file has its modality.
+    all its steps, of text over all its sentences, cut into `pieces`; the same files and seed give the same rows. `read`
+    is told of each file that was read how many seconds of it. Raises MediaError when some stage was never asked for,
+    because no file has its modality.
     """
     tell = progress or (lambda _: None)
     media = _spread(media, min(MAX_FILES, per_stage))
@@ -50,8 +65,8 @@ def record_windows(
     windows: dict[str, list[Mapping[str, Array]]] = {stage: [] for stage in totals}
     for index, path in enumerate(media):
         share = {stage: _share(total, index, len(media)) for stage, total in totals.items()}
-        with open_source(str(path), contract) as source:
-            found = source_windows(contract, source, rows=share, seed=(seed, index))
+        with opened(contract, path) as source:
+            found = source_windows(contract, source, rows=share, seed=(seed, index), pieces=pieces)
             read(path, max(source.outcome.decoded_s.values(), default=0.0))
         for stage, rows in found.items():
             windows[stage] += rows
@@ -60,14 +75,21 @@ def record_windows(
     if missing:
         raise MediaError(
             f"no input for stage {', '.join(missing)} in {len(media)} file{'s' if len(media) > 1 else ''}",
-            expected="media with picture and sound, as the model takes them",
+            expected=f"media with {', '.join(_KINDS[name] for name in contract.modalities)}, as the model takes them",
             fix="name other media",
         )
     return {stage: stacked(contract, stage, rows) for stage, rows in windows.items()}
 
 
 def record_fusion_windows(
-    contract: Contract, media: Sequence[Path], engines: Mapping[str, Engine], *, per_stage: int, seed: int
+    contract: Contract,
+    media: Sequence[Path],
+    engines: Mapping[str, Engine],
+    *,
+    per_stage: int,
+    seed: int,
+    pieces: Pieces | None = None,
+    opened: OpenMedia = open_with_words,
 ) -> Windows:
     """Fusion stage → input → rows, from as few files as show `per_stage` windows: here the encoders have to run."""
     rng = np.random.default_rng(seed)
@@ -76,8 +98,8 @@ def record_fusion_windows(
     tapped = {stage: Tapped(engines[stage], stage, sample) for stage, sample in samples.items()}
     scheduler = Scheduler(contract, {**engines, **tapped})
     for path in media:
-        with open_source(str(path), contract) as source:
-            replay(contract, source, scheduler.infer)
+        with opened(contract, path) as source:
+            replay(contract, source, scheduler.infer, pieces=pieces)
         if all(engine.rows >= per_stage for engine in tapped.values()):
             break
     rows = {stage: sample.rows() for stage, sample in samples.items()}
@@ -103,7 +125,12 @@ def _spread(media: Sequence[Path], count: int) -> Sequence[Path]:
 
 
 def source_windows(
-    contract: Contract, source: Source, *, rows: Mapping[str, int], seed: tuple[int, ...]
+    contract: Contract,
+    source: Source,
+    *,
+    rows: Mapping[str, int],
+    seed: tuple[int, ...],
+    pieces: Pieces | None = None,
 ) -> dict[str, list[Mapping[str, Array]]]:
     """At most so many `rows` of each encoder stage of one entered source, in order of time.
 
@@ -120,5 +147,5 @@ def source_windows(
 
     # Where windows leave steps out, a hop of one step shows every span that the encoder may ever be asked for.
     hop = 1 if contract.fusion.stride_steps > 1 else None
-    replay(contract, source, answer, hop_steps=hop)
+    replay(contract, source, answer, pieces=pieces, hop_steps=hop)
     return {stage: sample.rows() for stage, sample in samples.items()}

@@ -96,7 +96,7 @@ def calibrate(
     from affectrt.calibration import check_wishes
     from affectrt.training.progress import Progress
 
-    from .evidence import evaluation_set, known_media
+    from .evidence import evaluation_set, known_media, open_evidence
 
     check_wishes(method, windows)
     files = media_from_paths(media)
@@ -114,6 +114,7 @@ def calibrate(
                 overwrite=overwrite,
                 progress=progress.say,
                 check=_takes_operators,
+                opened=open_evidence,
             )
             typer.echo(f"{made.path}   {', '.join(made.precisions())}, fingerprint {made.fingerprint[:12]}")
             return
@@ -145,6 +146,7 @@ def calibrate(
             overwrite=overwrite,
             progress=progress,
             check=_takes_operators,
+            opened=open_evidence,
         )
         shutil.rmtree(record, ignore_errors=True)
     print_selections(made)

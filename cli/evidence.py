@@ -15,10 +15,11 @@ from .media import media_from_paths
 if TYPE_CHECKING:
     from affectrt.bundle.contract import Contract
     from affectrt.calibration.data import MediaFile
-    from affectrt.calibration.judging import Judge
+    from affectrt.calibration.guarded import JudgeOf
+    from affectrt.runtime.sources import Source
     from affectrt.training.corpus import Corpus, Split, Truth
 
-__all__ = ["EvaluationSet", "evaluation_set", "known_media"]
+__all__ = ["EvaluationSet", "evaluation_set", "known_media", "open_evidence"]
 
 # What is not for training, in the order of preference: real releases keep the labels of the last one to themselves.
 HELD_OUT: tuple[Split, ...] = ("test", "validation")
@@ -30,7 +31,7 @@ class EvaluationSet:
     """`files`: what `judge_of` will play under a contract."""
 
     files: tuple[MediaFile, ...]
-    judge_of: Callable[[Contract], Judge]
+    judge_of: JudgeOf
 
 
 def known_media(paths: Sequence[Path]) -> list[MediaFile]:
@@ -74,7 +75,9 @@ def evaluation_set(
         split = _held_out(corpus)
         return EvaluationSet(
             tuple(_files_of_split(corpus, split)),
-            lambda contract: CorpusJudge(corpus, split, contract, seed=seed, video_done=video_done),
+            lambda contract, pieces: CorpusJudge(
+                corpus, split, contract, pieces=pieces, seed=seed, video_done=video_done
+            ),
         )
     if not named:
         raise UsageError(
@@ -85,8 +88,18 @@ def evaluation_set(
     recordings = media_from_paths(named)
     return EvaluationSet(
         tuple(known_media(recordings)),
-        lambda contract: AgreementJudge(recordings, contract, seed=seed, video_done=video_done),
+        lambda contract, pieces: AgreementJudge(recordings, contract, pieces=pieces, seed=seed, video_done=video_done),
     )
+
+
+def open_evidence(contract: Contract, path: Path) -> Source:
+    """A file to calibrate on, with the words that its corpus or a transcript beside it has; else recognised ones."""
+    from affectrt.calibration.windows import open_with_words
+    from affectrt.training.corpus import transcript_of
+    from affectrt.training.media import open_media
+
+    known = contract.text is not None and transcript_of(path) is not None
+    return open_media(contract, path) if known else open_with_words(contract, path)
 
 
 def _opened(path: Path) -> Corpus | None:

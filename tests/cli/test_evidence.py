@@ -65,7 +65,7 @@ def test_a_recording_from_elsewhere_is_known_by_its_content_alone(tmp_path: Path
 
 def test_of_a_corpus_the_test_split_judges_and_nothing_of_it_is_calibrated_on(corpus: Path) -> None:
     chosen = evaluation_set([corpus], [])
-    judge = chosen.judge_of(tiny_contract())
+    judge = chosen.judge_of(tiny_contract(), None)
     assert (judge.kind, judge.videos, judge.corpus) == ("truth", 1, "corpus, test, video+audio")
     assert [(file.path.name, file.people) for file in chosen.files] == [("t.mp4", ("tom",))]
     calibration = known_media(media_from_paths([corpus]))
@@ -77,7 +77,7 @@ def test_the_corpus_that_ranges_come_from_judges_where_no_other_is_named(corpus:
     (tmp_path / "more.mp4").touch()
     assert (
         evaluation_set(None, [tmp_path / "more.mp4", corpus])
-        .judge_of(tiny_contract())
+        .judge_of(tiny_contract(), None)
         .corpus.startswith("corpus, test")
     )
 
@@ -85,7 +85,7 @@ def test_the_corpus_that_ranges_come_from_judges_where_no_other_is_named(corpus:
 def test_without_test_labels_the_validation_split_judges(tmp_path: Path) -> None:
     released = make_corpus(tmp_path / "real", {"train": {"a": "x"}, "validation": {"v": "y"}}, record=False)
     chosen = evaluation_set([released], [])
-    assert chosen.judge_of(tiny_contract()).corpus == "real, validation, video+audio"
+    assert chosen.judge_of(tiny_contract(), None).corpus == "real, validation, video+audio"
     assert [file.people for file in chosen.files] == [()]
 
 
@@ -94,7 +94,7 @@ def test_recordings_without_truth_judge_by_agreement(tmp_path: Path) -> None:
     for path in recordings:
         path.write_text(path.name)
     chosen = evaluation_set([tmp_path], [])
-    judge = chosen.judge_of(tiny_contract())
+    judge = chosen.judge_of(tiny_contract(), None)
     assert (judge.kind, judge.videos) == ("agreement", 2)
     assert [file.path for file in chosen.files] == recordings
     with pytest.raises(UsageError, match=r"a\.mp4 is in both"):
