@@ -13,12 +13,15 @@ class Quality:
     """What the estimate could see: face side in decoded pixels, detector score in [0, 1], audio heard.
 
     `frames_dropped` (live only): frames of the stream that were lost for want of time since its estimate before.
+    `words_until_s` (with text only): the media time up to which speech had been turned into words when the fusion was
+    asked, at most that of the newest step it saw.
     """
 
     face_px: float | None = None
     face_score: float | None = None
     audio: bool | None = None
     frames_dropped: int | None = None
+    words_until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import EngineError
 
+from .asking import Asked, Done
 from .engines.base import Array
 from .estimate import Estimate, Quality
 from .timeline import FeatureTimeline
 from .track import VOICE, Pending, Track
 from .windows import FusionWindows
+from .words.line import WordLine
 
-__all__ = ["Asked", "Done", "FusionRuns"]
+__all__ = ["FusionRuns", "Line"]
 
-Done = Callable[["Array | None"], None]
-"""What to do with a result; None: the request was skipped."""
-
-Asked = Callable[[str, int, int, Mapping[str, Array], Done], None]
-"""How a segment asks for a computation: stage, track, step, feeds, and what to do with the result."""
+Line = FeatureTimeline | WordLine
+"""The features of one modality by step."""
 
 
 class FusionRuns:
@@ -53,12 +52,15 @@ class FusionRuns:
         estimates, self._made = self._made, []
         return estimates
 
-    def ask(self, track: Track, last: int, audio: FeatureTimeline | None) -> None:
-        """Ask for the run whose window ends at step `last`; a voice that is not heard at any step says nothing."""
+    def ask(self, track: Track, last: int, shared: Mapping[str, Line]) -> None:
+        """Ask for the run whose window ends at step `last`; a voice that is not heard at any step says nothing.
+
+        `shared` are the lines that all tracks have in common, by modality.
+        """
         held = self._windows.steps(last, track.first_step)
         fresh, fresh_rows = self._windows.estimated(held, track.emitted_until)
         steps, rows = list(fresh), list(fresh_rows)
-        described = self._describe(track, steps, audio)
+        described = self._describe(track, steps, last, shared)
         if track.number == VOICE:
             heard = [at for at, (modalities, _) in enumerate(described) if modalities]
             steps, rows = [steps[at] for at in heard], [rows[at] for at in heard]
@@ -68,7 +70,7 @@ class FusionRuns:
             return
         feeds: dict[str, Array] = {}
         for name, modality in self._contract.modalities.items():
-            line = {"video": track.video, "audio": audio}.get(name)
+            line = track.video if name == "video" else shared.get(name)
             if line is None:
                 feeds[name] = np.zeros((self._contract.fusion.window_steps, modality.feature_dim), np.float32)
             else:
@@ -80,15 +82,17 @@ class FusionRuns:
             self._ask(stage.stage, track.number, last, feeds, self._gathering(track.queue, pending, stage.stage))
 
     def _describe(
-        self, track: Track, steps: Iterable[int], audio: FeatureTimeline | None
+        self, track: Track, steps: Iterable[int], last: int, shared: Mapping[str, Line]
     ) -> list[tuple[tuple[str, ...], Quality]]:
+        words = shared.get("text")
+        until_s = words.until_s(last) if isinstance(words, WordLine) else None
         described = []
         for step in steps:
-            seen = track.video is not None and step in track.faces
-            heard = audio.present(step) if audio is not None else None
-            names = tuple(name for name, real in (("video", seen), ("audio", heard)) if real)
+            there = {name: line.present(step) for name, line in shared.items()}
+            there["video"] = track.video is not None and step in track.faces
+            names = tuple(name for name in self._contract.modalities if there.get(name))
             px, score = track.faces.get(step, (None, None))
-            described.append((names, Quality(face_px=px, face_score=score, audio=heard)))
+            described.append((names, Quality(px, score, audio=there.get("audio"), words_until_s=until_s)))
         return described
 
     def _gathering(self, queue: deque[Pending], pending: Pending, stage: str) -> Done:

@@ -25,6 +25,7 @@ from .sinks.queued import QueuedSink
 from .sources import Source
 from .status import HealthFile, Pulse
 from .stream import Stream, is_live
+from .words.pieces import pieces_of
 from .writer import Writer, header_of
 
 __all__ = ["run_streams"]
@@ -78,9 +79,19 @@ def run_streams(
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         contract = opened.contract
         engines = open_engines(opened, precision, stack, backend, threads, cuda_graph=cuda_graph)
+        pieces = pieces_of(opened)
         names = _distinct([source.name for source in sources])
         streams = [
-            Stream(source, name, contract, clock, hop_steps=hop_steps, finder=finder, duration_s=duration_s)
+            Stream(
+                source,
+                name,
+                contract,
+                clock,
+                hop_steps=hop_steps,
+                finder=finder,
+                duration_s=duration_s,
+                pieces=pieces,
+            )
             for source, name, finder in zip(sources, names, finders or [None] * len(sources), strict=True)
         ]
         hop = contract.fusion.default_hop_steps if hop_steps is None else hop_steps
@@ -127,6 +138,7 @@ def run_streams(
             skipped_steps=stream.session.skipped_steps if stream.session is not None else 0,
             counters=dict(stream.counters()),
             ages_ms=stream.ages_ms(),
+            text=stream.session.text_counters if stream.session is not None else {},
         )
         for stream in streams
     ]

@@ -10,7 +10,8 @@ from .engines.base import Array
 from .estimate import Estimate
 from .faces import Face, FaceFinder, Frame, WholeFrame
 from .session import Request, Session
-from .sources import AudioChunk, Event, Gap, Source, VideoChunk
+from .sources import AudioChunk, Event, Gap, Source, VideoChunk, WordsChunk
+from .words.pieces import Pieces
 
 __all__ = ["Infer", "Show", "feed", "finds_faces", "replay"]
 
@@ -40,6 +41,8 @@ def feed(session: Session, event: Event, finder: FaceFinder | None = None, show:
         session.push_video(event.frames, event.pts_s, faces)
     elif isinstance(event, AudioChunk):
         session.push_audio(event.samples, event.pts_s)
+    elif isinstance(event, WordsChunk):
+        session.push_words(event)
     elif isinstance(event, Gap):
         session.mark_gap(event.reason)
         if finder is not None:
@@ -49,14 +52,28 @@ def feed(session: Session, event: Event, finder: FaceFinder | None = None, show:
 
 
 def replay(
-    contract: Contract, source: Source, infer: Infer, *, hop_steps: int | None = None, gather: int = 32
+    contract: Contract,
+    source: Source,
+    infer: Infer,
+    *,
+    pieces: Pieces | None = None,
+    hop_steps: int | None = None,
+    gather: int = 32,
 ) -> list[Estimate]:
     """Every estimate of an entered source, in order.
 
+    Words of the source count where `pieces` say how they are encoded, and their final transcript is waited for.
     Requests are computed once `gather` of them wait, or 16 MiB of inputs; how many wait changes the speed, never an
     estimate.
     """
-    session = Session(contract, modalities=source.modalities, hop_steps=hop_steps, source=source.name)
+    session = Session(
+        contract,
+        modalities=source.modalities,
+        hop_steps=hop_steps,
+        source=source.name,
+        pieces=pieces,
+        await_words=True,
+    )
     estimates: list[Estimate] = []
     for event in source:
         feed(session, event)

@@ -25,6 +25,7 @@ class RunReport:
     Of several streams that ran together, `wall_s`, `seconds`, `rows`, `calls` and `failed_sinks` (what was wrong with
     sinks that were left out) are of all of them. `failure` is why a stream ended before its time. `counters` are those
     of a live source, `ages_ms` its estimates' age at emission: p50 and p99 of the last 5000, and the largest of all.
+    `text`, empty where there is none: `words_heard`, `sentence_changes` and `text_runs`, the sentences encoded.
     """
 
     source: str
@@ -47,6 +48,7 @@ class RunReport:
     skipped_steps: int = 0
     counters: Mapping[str, int | float] = field(default_factory=dict)
     ages_ms: Mapping[str, float] = field(default_factory=dict)
+    text: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def times_real_time(self) -> float:

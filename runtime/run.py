@@ -18,7 +18,9 @@ from .report import Progress, RunReport
 from .scheduler import Scheduler, full_batches
 from .session import Request, Session
 from .sinks import Sink
-from .sources import AudioChunk, Event, Source, StreamEnd, VideoChunk
+from .sources import AudioChunk, Event, Source, StreamEnd, VideoChunk, WordsChunk
+from .stream import is_live
+from .words.pieces import pieces_of
 from .writer import Writer, header_of
 
 __all__ = ["Progress", "RunReport", "Stop", "run_bundle"]
@@ -81,6 +83,8 @@ def run_bundle(
             hop_steps=hop_steps,
             source=source.name,
             found_faces=finds_faces(finder),
+            pieces=pieces_of(opened) if "text" in source.modalities else None,
+            await_words=not is_live(source),
         )
         engines = open_engines(opened, precision, stack, backend, threads, cuda_graph=cuda_graph)
         header = header_of(opened, precision, engines, (source.name,), source.modalities, session.hop_steps)
@@ -101,6 +105,7 @@ def run_bundle(
         calls=dict(scheduler.calls),
         outcome=source.outcome,
         gaps=tuple(session.gaps),
+        text=session.text_counters,
         precision=precision,
         backend=header.backend,
         engines={stage: dict(engine.provenance) for stage, engine in engines.items()},
@@ -137,7 +142,7 @@ class _Drive:
             self.seconds["decode"] += perf_counter() - began
             if event is None:
                 break
-            if not isinstance(event, StreamEnd):
+            if not isinstance(event, (StreamEnd, WordsChunk)):
                 self._writer.open()
             self._push(event)
             self._compute(final=False)

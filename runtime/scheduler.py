@@ -21,7 +21,7 @@ _BATCH_BYTES = 4 << 20
 
 
 class Scheduler:
-    """Batches requests by stage, at most `max_batch` rows a call, fewer of large inputs. Not thread-safe.
+    """Batches requests by stage and length, at most `max_batch` rows a call, fewer of large inputs. Not thread-safe.
 
     The engines stay the caller's to close.
 
@@ -41,10 +41,11 @@ class Scheduler:
     def infer(self, requests: Sequence[Request]) -> list[Array]:
         """One result per request, in order, without batch axis."""
         results: list[Array | None] = [None] * len(requests)
-        by_stage: dict[str, list[int]] = defaultdict(list)
+        groups: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
         for index, request in enumerate(requests):
-            by_stage[request.stage].append(index)
-        for stage, indices in by_stage.items():
+            # Sentences of different lengths are no rows of one batch.
+            groups[request.stage, next(iter(request.feeds.values())).shape].append(index)
+        for (stage, _), indices in groups.items():
             size = batch_rows(requests[indices[0]].nbytes, self.max_batch)
             for start in range(0, len(indices), size):
                 chunk = indices[start : start + size]
@@ -76,8 +77,10 @@ def stacked(requests: Sequence[Request]) -> dict[str, Array]:
 
 
 def full_batches(pending: Sequence[Request], contract: Contract, max_batch: int) -> list[Request]:
-    """The requests worth computing now, oldest first: encoders wait for a full batch, the fusion never does."""
-    encoders = contract.encoder_stages
+    """The requests worth computing now, oldest first: encoders of spans, which come at every step, wait for a full
+    batch; sentences, which come seldom, and the fusion never do.
+    """
+    encoders = {stage for stage in contract.encoder_stages if not contract.lengths(stage)}
     waiting = Counter(request.stage for request in pending)
     room: dict[str, int] = {}
     due = []

@@ -6,22 +6,23 @@ track, and which fusion runs and estimates are due. A gap ends a segment and its
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
+from collections.abc import Collection, Iterable
 
 from affectrt.bundle.contract import Contract
-from affectrt.bundle.errors import EngineError
 
 from .alignment import AudioSpanner, FrameSelector, PlacedFrame, Samples, StepFrame
+from .asking import Asked, Done
 from .crops import CropSpans
 from .engines.base import Array
 from .estimate import Estimate
 from .faces import crop_face
-from .fusion_runs import Asked, Done, FusionRuns
-from .timeline import Features, FeatureTimeline
+from .fusion_runs import FusionRuns, Line
+from .media_clock import MediaClock
+from .timeline import FeatureTimeline, features_from
 from .track import VOICE, Shown, Track
 from .windows import FusionWindows
+from .words.line import Reading, WordLine
+from .words.word import WordsChunk
 
 __all__ = ["TRACK_PATIENCE_S", "Segment"]
 
@@ -33,7 +34,8 @@ class Segment:
     """State of one stretch; `ask` is called for every computation it needs.
 
     With `found_faces` faces come from a detector, and tracks end when they are no longer seen; without, each face that
-    is shown stays for the whole segment. `alone` is the track of a segment that has no video.
+    is shown stays for the whole segment. `alone` is the track of a segment that has no video. With `reading` there are
+    words; with nothing but words the media named in `clocks` says how long the segment is.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Segment:
         ask: Asked,
         found_faces: bool = False,
         alone: int = 0,
+        reading: Reading | None = None,
+        clocks: Collection[str] = (),
     ) -> None:
         self._contract = contract
         self._windows = FusionWindows(contract.fusion, hop, first_step)
@@ -55,11 +59,13 @@ class Segment:
         self._runs = FusionRuns(contract, self._windows, source, ask)
         self._found_faces = found_faces
         self._patience_steps = max(1, round(TRACK_PATIENCE_S * contract.step_hz))
-        self._open = set(used)
+        self._open = set(clocks or used) - {"text"}
         self._total: int | None = None
         self._frames: FrameSelector | None = None
         self._audio: AudioSpanner | None = None
         self._audio_line: FeatureTimeline | None = None
+        self._words: WordLine | None = None
+        self._shared: dict[str, Line] = {}
         self._tracks: dict[int, Track] = {}
         self._ending: list[Track] = []
         if contract.video is not None and "video" in used:
@@ -68,18 +74,37 @@ class Segment:
             self._start_track(alone, first_step)
         if contract.audio is not None and "audio" in used:
             self._audio = AudioSpanner(contract.audio, contract.step_hz, first_step)
-            self._audio_line = self._timeline(contract.audio.feature_dim, first_step)
+            self._audio_line = self._shared["audio"] = self._timeline(contract.audio.feature_dim, first_step)
+        if contract.text is not None and reading is not None:
+            self._words = WordLine(contract.text, contract.step_hz, first_step, reading, ask, self._fuse_all)
+            self._shared["text"] = self._words
+        self._clock = MediaClock(contract, first_step) if self._frames is None and self._audio is None else None
 
     def push_frame(self, placed: PlacedFrame) -> None:
-        if self._frames is not None and "video" in self._open:
+        if "video" not in self._open:
+            return
+        if self._frames is not None:
             self._see(self._frames.push(placed))
-            self._advance()
+        elif self._clock is not None:
+            self._clock.see(placed.pts_s)
+        self._advance()
 
     def push_audio(self, samples: Samples, pts_s: float) -> None:
-        if self._audio is not None and "audio" in self._open:
+        if "audio" not in self._open:
+            return
+        if self._audio is not None:
             self._audio.push(samples, pts_s)
             self._hear(self._audio.ready())
-            self._advance()
+        elif self._clock is not None:
+            self._clock.hear(len(samples), pts_s)
+        self._advance()
+
+    def push_words(self, chunk: WordsChunk | None = None) -> None:
+        """Words that `Heard` has put right; None: nothing new, but what was heard may be final by now."""
+        if self._words is not None:
+            if chunk is not None:
+                self._words.push(chunk)
+            self._fuse_all()
 
     def end(self, modality: str) -> None:
         """No more media of this modality; with the last one the segment's length is known."""
@@ -89,7 +114,8 @@ class Segment:
         if not self._open:
             video_steps = self._frames.next_step if self._frames is not None else self._first_step
             audio_steps = self._audio.total_steps if self._audio is not None else self._first_step
-            self._total = max(video_steps, audio_steps)
+            clock_steps = self._clock.next_step if self._clock is not None else self._first_step
+            self._total = max(video_steps, audio_steps, clock_steps)
         self._advance()
 
     def take(self) -> list[Estimate]:
@@ -98,7 +124,7 @@ class Segment:
 
     @property
     def total_steps(self) -> int | None:
-        """The step before which the segment ends, counted from the start of the stream; None while it goes on."""
+        """The step before which the segment ends, counted from the stream's start; None while it goes on."""
         return self._total
 
     @property
@@ -134,9 +160,13 @@ class Segment:
                 self._see(self._frames.fill(limit))
             if self._audio is not None and "audio" not in self._open:
                 self._hear(self._audio.fill(limit))
+        if self._words is not None:
+            clocks = (self._frames, self._audio, self._clock)
+            self._words.reach(max(clock.next_step for clock in clocks if clock is not None))
         self._fuse_all()
-        if not (self._tracks or self._ending) and self._frames is not None and self._audio_line is not None:
-            self._audio_line.forget_before(self._frames.next_step)
+        if not (self._tracks or self._ending) and self._frames is not None:
+            for line in self._shared.values():
+                line.forget_before(self._frames.next_step)
 
     def _hear(self, spans: Iterable[tuple[int, Samples | None]]) -> None:
         audio, line = self._contract.audio, self._audio_line
@@ -155,7 +185,7 @@ class Segment:
             for number in shown:
                 if number not in self._tracks:
                     self._start_track(number, seen.step)
-            if self._found_faces and self._audio is not None and not self._tracks:
+            if self._found_faces and self._shared and not self._tracks:
                 self._start_track(VOICE, seen.step)
             for track in tuple(self._tracks.values()):
                 self._look(track, seen)
@@ -198,16 +228,9 @@ class Segment:
 
     def _storing(self, line: FeatureTimeline, shown: Shown) -> Done:
         def store(result: Array | None) -> None:
-            features: Features = np.asarray(result, np.float32)
-            if not np.isfinite(features).all():
-                raise EngineError(
-                    f"the encoder gave a feature that is not a number at step {shown.steps[0]}",
-                    expected="finite features",
-                    fix="affectrt verify the bundle, or run it with --precision fp32",
-                )
-            shown.features = features
+            shown.features = features_from(result, shown.steps[0])
             for step in shown.steps:
-                line.put(step, features)
+                line.put(step, shown.features)
             self._fuse_all()
 
         return store
@@ -240,8 +263,10 @@ class Segment:
         return FeatureTimeline(dim, first_step, self._windows.keep_steps)
 
     def _complete_until(self, track: Track) -> int:
-        lines = [line for line in (track.video, self._audio_line) if line is not None]
-        return min(line.decided_until for line in lines)
+        decided = [line.decided_until for line in (track.video, *self._shared.values()) if line is not None]
+        if self._clock is not None:
+            decided.append(self._clock.next_step)
+        return min(decided)
 
     def _fuse_all(self) -> None:
         for track in (*self._ending, *self._tracks.values()):
@@ -261,11 +286,12 @@ class Segment:
             self._run(track, until - 1)
 
     def _run(self, track: Track, last: int) -> None:
-        self._runs.ask(track, last, self._audio_line)
+        self._runs.ask(track, last, self._shared)
         if track.video is not None:
             track.video.forget_before(self._windows.oldest_needed(track.emitted_until))
-        if self._audio_line is not None:
+        if self._shared:
             slowest = min(other.emitted_until for other in (*self._ending, *self._tracks.values()))
-            self._audio_line.forget_before(self._windows.oldest_needed(slowest))
+            for line in self._shared.values():
+                line.forget_before(self._windows.oldest_needed(slowest))
         for step in [s for s in track.faces if s <= last]:
             del track.faces[step]

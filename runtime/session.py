@@ -3,7 +3,7 @@
 It does no input or output of its own: no clock, no thread, no GStreamer, no engine. The same session serves files,
 live sources, tests and benchmarks:
 
-    session.push_video(frames, pts_s); session.push_audio(samples, pts_s)
+    session.push_video(frames, pts_s); session.push_audio(samples, pts_s); session.push_words(chunk)
     while requests := session.pending():
         session.resolve(requests, scheduler.infer(requests))
     estimates = session.poll()
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,34 +21,23 @@ from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import MediaError, UsageError
 
 from .alignment import PlacedFrame, Samples
+from .asking import Done, Request
 from .engines.base import Array
 from .estimate import Estimate
 from .faces import Face, Frame, whole_frame
-from .fusion_runs import Done
 from .segment import Segment
 from .track import VOICE
+from .words.line import Reading
+from .words.pieces import Pieces
+from .words.word import WordsChunk
 
 __all__ = ["Request", "Session"]
 
 # Timestamps that leap further than this are a gap, not a pause: filling it step by step would cost without telling.
 _MAX_LEAP_S = 60.0
+_MEDIA = frozenset(("video", "audio"))
 # A stream that runs for weeks may lose its media often: of so many gaps the reasons are kept.
 _GAPS_KEPT = 100
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Request:
-    """One row to compute. `feeds` and the result carry no batch axis; `track` is -1 for what all tracks share."""
-
-    stage: str
-    track: int
-    step: int
-    feeds: Mapping[str, Array]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its inputs."""
-        return sum(feed.nbytes for feed in self.feeds.values())
 
 
 class Session:
@@ -62,6 +50,10 @@ class Session:
     `found_faces`: faces come from a detector, so a track ends when its face has not been seen for 2 s, and while no
     track of a face lives the voice alone is track -1. Without it the frame itself is the face, for as long as it runs.
 
+    Text is in use when the source has it, the model encodes it, and `pieces` say how. With `await_words` every run of
+    the fusion waits until the transcript is final as far as it looks; without, words that come later fill in steps of
+    the past for the runs to come. A source of nothing but words for this model has the steps that its media has.
+
     `gaps` has the reasons of the last 100 gaps, `gap_count` the number of all.
     """
 
@@ -73,6 +65,8 @@ class Session:
         hop_steps: int | None = None,
         source: str | None = None,
         found_faces: bool = False,
+        pieces: Pieces | None = None,
+        await_words: bool = False,
     ) -> None:
         hop = contract.fusion.default_hop_steps if hop_steps is None else hop_steps
         longest = max(contract.fusion.span_steps, contract.described_steps)
@@ -86,6 +80,11 @@ class Session:
         self.hop_steps = hop
         self.source = source
         self._used = frozenset(modalities) & frozenset(contract.modalities)
+        if contract.text is None or contract.text.stage is None or pieces is None:
+            self._used -= {"text"}
+        self._reading = Reading(pieces, await_words) if pieces is not None and "text" in self._used else None
+        # What says how many steps there are.
+        self._media = self._used - {"text"} or (frozenset(modalities) & _MEDIA or _MEDIA)
         if not self._used:
             raise MediaError(
                 f"the source has {_listed(modalities)}, the model takes {_listed(contract.modalities)}",
@@ -129,16 +128,24 @@ class Session:
         self._at(float(pts_s)).push_audio(samples, float(pts_s))
         self._collect()
 
+    def push_words(self, chunk: WordsChunk) -> None:
+        """What is new of the transcript, on media time; nothing happens where text is not in use."""
+        if self._reading is not None:
+            self._read(self._reading.heard.push(chunk))
+
     def end(self, modality: str) -> None:
         """The source has no more of this modality; the others go on without it, over gaps as well."""
         self._ended.add(modality)
-        if self._segment is not None:
+        if modality == "text" and self._reading is not None:
+            self._reading.heard.ended = True
+            self._read(None)
+        elif self._segment is not None:
             self._segment.end(modality)
         self._collect()
 
     def flush(self) -> None:
         """The stream is over: what was pushed is all there is."""
-        for modality in self._used:
+        for modality in self._used | self._media:
             self.end(modality)
 
     def mark_gap(self, reason: str) -> None:
@@ -149,7 +156,7 @@ class Session:
         self.gaps = [*self.gaps, reason][-_GAPS_KEPT:]
         self.gap_count += 1
         if self._segment is not None:
-            for modality in self._used:
+            for modality in self._media:
                 self._segment.end(modality)
             self._over_steps = max(self._over_steps, self._segment.total_steps or 0)
             self._ending.append(self._segment)
@@ -161,10 +168,18 @@ class Session:
 
         When it comes again that is another gap. The last modality that gives something is never absent.
         """
-        giving = self._used - self._ended - self._absent
+        giving = (self._used & _MEDIA) - self._ended - self._absent
         if modality in giving and len(giving) > 1:
             self._absent.add(modality)
             self.mark_gap(f"{modality} is absent")
+
+    def _read(self, chunk: WordsChunk | None) -> None:
+        """Words end with their segment, unless the transcript was to be waited for."""
+        reading = self._reading
+        for segment in (*(self._ending if reading is not None and reading.await_words else ()), self._segment):
+            if segment is not None:
+                segment.push_words(chunk)
+        self._collect()
 
     def _returns(self, modality: str) -> None:
         if modality in self._absent:
@@ -206,6 +221,24 @@ class Session:
         return self._segment.tracks if self._segment is not None else ()
 
     @property
+    def text_runs(self) -> int:
+        """Sentences that the encoder was asked for; one too long for it, in parts, is one."""
+        return self._reading.runs if self._reading is not None else 0
+
+    @property
+    def sentence_changes(self) -> int:
+        """Sentences that the media came to, and changes of their words after that."""
+        return self._reading.changes if self._reading is not None else 0
+
+    @property
+    def text_counters(self) -> dict[str, int]:
+        """What reports tell of text; nothing where it is not in use."""
+        if self._reading is None:
+            return {}
+        words = self._reading.heard.count
+        return {"text_runs": self.text_runs, "sentence_changes": self.sentence_changes, "words_heard": words}
+
+    @property
     def skipped_steps(self) -> int:
         """Steps that would have been estimated, had their runs not been skipped."""
         present = [self._segment] if self._segment is not None else []
@@ -221,13 +254,17 @@ class Session:
     def _at(self, pts_s: float) -> Segment:
         if not math.isfinite(pts_s):
             raise MediaError(f"a timestamp of {pts_s} s", expected="finite media time")
-        over = self._used <= self._ended
+        over = self._media <= self._ended
         if self._segment is not None and not over and pts_s - self._latest_s > _MAX_LEAP_S:
             self.mark_gap(f"timestamps leap from {self._latest_s:.3f} s to {pts_s:.3f} s")
         if self._segment is None:
             nearest = math.floor(pts_s * self.contract.step_hz + 0.5)
             self._segment = self._new_segment(max(self._over_steps, nearest))
         self._latest_s = max(self._latest_s, pts_s)
+        if self._reading is not None:
+            self._reading.heard.reach(self._latest_s)
+            for ending in self._ending:
+                ending.push_words(None)
         return self._segment
 
     def _new_segment(self, first_step: int) -> Segment:
@@ -240,6 +277,8 @@ class Session:
             source=self.source,
             ask=self._ask,
             found_faces=self._found_faces,
+            reading=self._reading,
+            clocks=() if self._used & _MEDIA else self._media - self._ended,
         )
 
     def _ask(self, stage: str, track: int, step: int, feeds: Mapping[str, Array], done: Done) -> None:

@@ -128,5 +128,6 @@ def _stream_record(stream: Stream) -> dict[str, Any]:
         "gaps": session.gap_count if session is not None else 0,
         "skipped_steps": session.skipped_steps if session is not None else 0,
         "age_ms": ages or None,
+        **(session.text_counters if session is not None else {}),
         **{name: round(value, 3) for name, value in stream.counters().items() if name != "gaps"},
     }

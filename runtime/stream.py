@@ -18,6 +18,7 @@ from .faces import FaceFinder
 from .replay import feed, finds_faces
 from .session import Request, Session
 from .sources import AudioChunk, Event, Gap, LiveSource, Outcome, Source, VideoChunk
+from .words.pieces import Pieces
 from .writer import Writer, look_ahead_s
 
 __all__ = ["Stream", "is_live"]
@@ -53,6 +54,7 @@ class Stream:
         hop_steps: int | None = None,
         finder: FaceFinder | None = None,
         duration_s: float | None = None,
+        pieces: Pieces | None = None,
     ) -> None:
         self.source = source
         self.name = name
@@ -67,6 +69,7 @@ class Stream:
         self._contract = contract
         self._hop_steps = hop_steps
         self._finder = finder
+        self._pieces = pieces
         self._clock = clock
         self._duration_s = duration_s
         self._began_s = clock()
@@ -104,6 +107,8 @@ class Stream:
             hop_steps=self._hop_steps,
             source=self.name,
             found_faces=finds_faces(self._finder),
+            pieces=self._pieces,
+            await_words=not self.live,
         )
         self.state = "running"
         if not self.live:

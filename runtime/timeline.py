@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FeatureTimeline", "Features"]
+from affectrt.bundle.errors import EngineError
+
+from .engines.base import Array
+
+__all__ = ["FeatureTimeline", "Features", "features_from"]
 
 Features = npt.NDArray[np.float32]
 
@@ -76,3 +80,15 @@ class FeatureTimeline:
         state[:kept] = self._state[drop:]
         self._rows, self._state = rows, state
         self._base += drop
+
+
+def features_from(result: Array | None, step: int) -> Features:
+    """An encoder's answer for `step`; EngineError for one that is not a number."""
+    features: Features = np.asarray(result, np.float32)
+    if not np.isfinite(features).all():
+        raise EngineError(
+            f"the encoder gave a feature that is not a number at step {step}",
+            expected="finite features",
+            fix="affectrt verify the bundle, or run it with --precision fp32",
+        )
+    return features

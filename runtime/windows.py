@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from affectrt.bundle.contract import Fusion
 
 from .timeline import Features, FeatureTimeline
+from .words.line import WordLine
 
 __all__ = ["FusionWindows"]
 
@@ -39,7 +40,7 @@ class FusionWindows:
         known = min((last - begin) // stride + 1, self._fusion.window_steps)
         return range(last - (known - 1) * stride, last + 1, stride)
 
-    def features(self, line: FeatureTimeline, steps: range) -> Features:
+    def features(self, line: FeatureTimeline | WordLine, steps: range) -> Features:
         """The rows of `steps`, filled up to a whole window as the contract says."""
         repeat = self._fusion.short_window == "repeat_first"
         return line.window(steps, self._fusion.window_steps, repeat_first=repeat)

@@ -16,6 +16,8 @@ from ..faces import Face, Frame
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "FrameSink", "Header", "ReaderGone", "Sink", "rounded_record"]
 
 SCHEMA = "affectrt-estimates"
+# Changes when a field goes or means something else. New fields may come without: readers leave out what they do not
+# know. A run without text writes no field of text.
 SCHEMA_VERSION = 1
 # Finer than any model resolves and than any clock of ours ticks; coarser than the noise of float32.
 DECIMALS = 6
@@ -88,9 +90,11 @@ class FrameSink(Sink, Protocol):
     def show(self, frame: Frame, pts_s: float, faces: Sequence[Face] | None = None) -> None: ...
 
 
-def rounded_record(estimate: Estimate) -> dict[str, Any]:
+def rounded_record(estimate: Estimate, header: Header) -> dict[str, Any]:
     """The estimate's record with numbers rounded to 6 decimals. EngineError for one that is not a number."""
     record = estimate.as_record()
+    if "text" not in header.modalities:
+        del record["quality"]["words_until_s"]
     return {name: _rounded(value, name, estimate.t_s) for name, value in record.items()}
 
 

@@ -1,7 +1,7 @@
 """CSV for spreadsheets and data frames: one row of column names, then one row an estimate.
 
 The file holds nothing but the table; the header of the run lies beside it in NAME.csv.json. Unknown values are empty
-fields, booleans are true and false, modalities are joined by "+".
+fields, booleans are true and false, modalities are joined by "+". A run with text has the column words_until_s.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ COLUMNS = (
     "age_ms",
     "source",
 )
+_TEXT_COLUMNS = ("words_until_s",)
 
 
 class CsvSink:
@@ -47,17 +48,23 @@ class CsvSink:
         self.name = str(path)
         self._overwrite = overwrite
         self._lines: Lines | None = None
+        self._header: Header | None = None
+        self._columns = COLUMNS
 
     def open(self, header: Header) -> None:
         self._lines = Lines.to_file(self.path, overwrite=self._overwrite)
-        self._lines.append([_row(COLUMNS)])
+        self._header = header
+        self._columns = COLUMNS + (_TEXT_COLUMNS if "text" in header.modalities else ())
+        self._lines.append([_row(self._columns)])
         with Lines.to_file(self.header_path, overwrite=self._overwrite) as beside:
             beside.append([json.dumps(header.as_record(), allow_nan=False, ensure_ascii=False, indent=2)])
 
     def write(self, estimates: Sequence[Estimate]) -> None:
-        if self._lines is None:
+        header = self._header
+        if self._lines is None or header is None:
             raise ValueError(f"{self.name} is not open")
-        self._lines.append([_row([_field(flat[c]) for c in COLUMNS]) for flat in map(_flat, estimates)])
+        table = [_flat(estimate, header) for estimate in estimates]
+        self._lines.append([_row([_field(flat[c]) for c in self._columns]) for flat in table])
 
     def close(self) -> None:
         if self._lines is not None:
@@ -73,8 +80,8 @@ class CsvSink:
         self.close()
 
 
-def _flat(estimate: Estimate) -> dict[str, Any]:
-    record = rounded_record(estimate)
+def _flat(estimate: Estimate, header: Header) -> dict[str, Any]:
+    record = rounded_record(estimate, header)
     return {**record, **record["quality"], "modalities": "+".join(record["modalities"])}
 
 

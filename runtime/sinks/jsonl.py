@@ -25,18 +25,21 @@ class JsonLinesSink:
         self.name = "-" if path is None else str(path)
         self._overwrite = overwrite
         self._lines: Lines | None = None
+        self._header: Header | None = None
 
     def open(self, header: Header) -> None:
         if self.path is None:
             self._lines = Lines.to_stdout()
         else:
             self._lines = Lines.to_file(self.path, overwrite=self._overwrite)
+        self._header = header
         self._lines.append([_line(header.as_record())])
 
     def write(self, estimates: Sequence[Estimate]) -> None:
-        if self._lines is None:
+        header = self._header
+        if self._lines is None or header is None:
             raise ValueError(f"{self.name} is not open")
-        self._lines.append([_line(rounded_record(estimate)) for estimate in estimates])
+        self._lines.append([_line(rounded_record(estimate, header)) for estimate in estimates])
 
     def close(self) -> None:
         if self._lines is not None:

@@ -12,8 +12,11 @@ from affectrt.runtime.session import Request
 
 
 class Contract:
-    stages = ("video", "audio")
-    encoder_stages = ("video", "audio")
+    stages = ("video", "audio", "text")
+    encoder_stages = ("video", "audio", "text")
+
+    def lengths(self, stage: str) -> tuple[int, ...]:
+        return (16, 32) if stage == "text" else ()
 
     def stage_output(self, stage: str) -> Any:
         return type("Output", (), {"name": "features"})
@@ -66,3 +69,16 @@ def test_few_large_inputs_wait_and_many_small_ones() -> None:
         *(("audio", k) for k in range(4)),
         ("fusion", 0),
     ]
+
+
+def test_sentences_of_one_length_are_a_batch_and_wait_for_no_others() -> None:
+    engines = {"text": Doubling()}
+    scheduler = Scheduler(Contract(), engines, max_batch=2)  # type: ignore[arg-type]
+    lengths = [16, 32, 16, 16, 32]
+    requests = [Request("text", -1, k, {"x": np.full(n, k, np.int64)}) for k, n in enumerate(lengths)]
+    results = scheduler.infer(requests)
+    assert [r.shape for r in results] == [(n,) for n in lengths]
+    assert [int(r[0]) for r in results] == [2 * k for k in range(5)]
+    assert engines["text"].batches == [2, 1, 2]
+    sound = Request("audio", 0, 0, {"x": np.zeros(10, np.float32)})
+    assert full_batches([sound, *requests], Contract(), 8) == requests  # type: ignore[arg-type]
