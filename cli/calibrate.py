@@ -205,6 +205,7 @@ def _answers(bundle: Bundle, recording: Path, threads: int | None) -> tuple[list
 
     from affectrt.runtime import Scheduler
     from affectrt.runtime.engines.opening import open_engines
+    from affectrt.runtime.words.pieces import pieces_of
     from affectrt.training.play import output_names, play
 
     contract = bundle.contract
@@ -215,6 +216,7 @@ def _answers(bundle: Bundle, recording: Path, threads: int | None) -> tuple[list
                 contract,
                 recording,
                 Scheduler(contract, open_engines(bundle, each, stack, "onnxruntime", threads)).infer,
+                pieces=pieces_of(bundle),
             )
             for each in asked
         )

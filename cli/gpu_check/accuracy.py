@@ -8,6 +8,7 @@ from pathlib import Path
 from affectrt.bundle import open_bundle
 from affectrt.runtime.engines import open_engines
 from affectrt.runtime.engines.engine_cache import EngineCache
+from affectrt.runtime.words.pieces import pieces_of
 
 from .figures import Accuracy
 from .steps import Absent, Collector, Settings
@@ -31,7 +32,7 @@ def check_accuracy(found: Collector, settings: Settings, *, bundle: str, backend
     except ImportError as error:
         raise Absent(f"GStreamer's Python binding, which reads the recordings: {error}") from None
     opened, cache = open_bundle(bundle), EngineCache(Path(settings.work) / "engines")
-    judge = CorpusJudge(Corpus.open(corpus), "test", opened.contract)
+    judge = CorpusJudge(Corpus.open(corpus), "test", opened.contract, pieces=pieces_of(opened))
     with ExitStack() as stack:
         wanted = judge.play(open_engines(opened, "fp32", stack, "onnxruntime"))
     for precision in opened.precisions():

@@ -5,7 +5,7 @@ import pytest
 
 from affectrt.bundle.errors import AffectError, MediaError, UsageError
 from affectrt.training import Corpus
-from affectrt.training.corpus import read_annotation
+from affectrt.training.corpus import read_annotation, transcript_of
 
 GOOD = "valence,arousal\n0.5,-0.25\n-5,-5\n-5,0.1\n1,-1\n"
 
@@ -153,6 +153,20 @@ def test_the_fingerprint_changes_with_an_annotation(root):
     before = Corpus.open(root).fingerprint
     annotate(root, GOOD.replace("0.5", "0.6"))
     assert Corpus.open(root).fingerprint != before
+
+
+def test_a_transcript_is_found_beside_the_media_or_in_the_corpus_for_all_people_of_a_file(root):
+    assert all(video.words_path is None for video in Corpus.open(root).videos("train"))
+    before = Corpus.open(root).fingerprint
+    (root / "transcripts").mkdir()
+    shared = root / "transcripts/pair.words.json"
+    shared.write_text('{"words": []}')
+    found = {video.name: video.words_path for video in Corpus.open(root).videos("train")}
+    assert found == {"one": None, "pair_left": shared, "pair_right": shared}
+    assert Corpus.open(root).fingerprint != before
+    beside = root / "raw_videos/pair.vtt"
+    beside.write_text("WEBVTT\n")
+    assert transcript_of(root / "raw_videos/pair.avi") == beside
 
 
 def test_the_room_can_be_entered_without_torch_or_gstreamer():

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pytest
 from doubles.known_answers import KNOWN, KNOWN_MEANS, grey_corpus, random_truths
 
+from affectrt.bundle.contract import TextModality
 from affectrt.bundle.errors import UsageError
-from affectrt.training.evaluate import evaluate
+from affectrt.training.evaluate import evaluate, modality_sets
 from affectrt.training.metrics import ccc
 
 pytest.importorskip("gi")
@@ -47,6 +48,27 @@ def test_a_modality_switched_off_at_the_source_is_zero_to_the_fusion(tmp_path: P
     assert evaluate(KNOWN, corpus, "test", modalities=("video",)).ccc["valence"].value > 0.99
     with pytest.raises(UsageError, match="text"):
         evaluate(KNOWN, corpus, "test", modalities=("text",))
+
+
+def test_all_modalities_are_scored_together_each_alone_and_of_three_the_pairs() -> None:
+    contract = KNOWN.contract
+    text = TextModality(feature_dim=4)
+    assert modality_sets(contract) == (("video", "audio"), ("video",), ("audio",))
+    assert modality_sets(contract.model_copy(update={"audio": None})) == (("video",),)
+    assert modality_sets(contract.model_copy(update={"video": None, "text": text})) == (
+        ("audio", "text"),
+        ("audio",),
+        ("text",),
+    )
+    assert modality_sets(contract.model_copy(update={"text": text})) == (
+        ("video", "audio", "text"),
+        ("video",),
+        ("audio",),
+        ("text",),
+        ("video", "audio"),
+        ("video", "text"),
+        ("audio", "text"),
+    )
 
 
 def test_rows_that_are_not_annotated_do_not_count(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 DEMO = RECIPES / "rcma-demo.toml"
 
 
-@pytest.mark.parametrize(("name", "model"), [("rcma-demo", "demo"), ("cav-demo", "cav-demo")])
+@pytest.mark.parametrize(
+    ("name", "model"), [("rcma-demo", "demo"), ("cav-demo", "cav-demo"), ("rcma-text-demo", "text-demo")]
+)
 def test_the_demo_recipes_read(name: str, model: str) -> None:
     path = RECIPES / f"{name}.toml"
     recipe, text = read_recipe(path)
@@ -26,6 +28,30 @@ def test_both_systems_learn_from_the_same_people() -> None:
     corpora = [read_recipe(RECIPES / f"{name}.toml")[0].corpus for name in ("rcma-demo", "cav-demo")]
     assert corpora[0] == corpora[1]
     assert (corpora[0].train, corpora[0].validation, corpora[0].test) == (44, 10, 14)
+
+
+def test_those_who_speak_are_the_same_people_too() -> None:
+    silent, spoken = (read_recipe(RECIPES / f"{name}.toml")[0].corpus for name in ("rcma-demo", "rcma-text-demo"))
+    assert spoken.spoken and not silent.spoken
+    assert spoken.model_copy(update={"spoken": False}) == silent
+
+
+def test_a_model_with_text_needs_a_recipe_for_it_and_people_who_speak_and_others_must_not_have_one() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from affectrt.training.encoder_phase import check_text
+    from affectrt.training.train import MODELS
+
+    spoken, _ = read_recipe(RECIPES / "rcma-text-demo.toml")
+    silent, _ = read_recipe(DEMO)
+    reads, does_not = MODELS["text-demo"](), MODELS["demo"]()
+    check_text(spoken, reads)
+    check_text(silent, does_not)
+    dumb = spoken.model_copy(update={"corpus": silent.corpus})
+    untaught = spoken.model_copy(update={"encoders": silent.encoders})
+    for recipe, model in ((dumb, reads), (untaught, reads), (spoken, does_not)):
+        with pytest.raises(UsageError, match=r"encoders\.text"):
+            check_text(recipe, model)
 
 
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:

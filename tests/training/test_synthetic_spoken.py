@@ -87,7 +87,7 @@ def test_the_mouth_moves_with_the_words() -> None:
     for word in voice.words:
         silent &= (times < word.start_s - 0.05) | (times > word.end_s + 0.05)
     assert voice.mouth.min() >= 0 and voice.mouth.max() <= 1
-    assert silent.any() and voice.mouth[spoken].mean() > 0.2 > 0.02 > voice.mouth[silent].max()
+    assert silent.any() and voice.mouth[spoken].mean() > 0.2 and voice.mouth[silent].max() < 0.02
 
 
 def test_what_words_mean_follows_what_the_text_shows_and_so_the_truth() -> None:

@@ -13,7 +13,7 @@ from doubles.clip_contract import clip_contract  # noqa: E402
 
 from affectrt.bundle.contract import Contract  # noqa: E402
 from affectrt.models.rcma import Rcma  # noqa: E402
-from affectrt.models.sizes import demo_config  # noqa: E402
+from affectrt.models.sizes import demo_config, text_demo_config  # noqa: E402
 from affectrt.training.metrics import ccc  # noqa: E402
 from affectrt.training.recipe import FusionRecipe  # noqa: E402
 from affectrt.training.train_fusion import Features, FusionStages, FusionTask, streamed_estimates  # noqa: E402
@@ -43,6 +43,26 @@ def test_windows_lose_one_modality_at_most_and_padding_is_not_scored() -> None:
     assert 0.4 < (lengths < 300).mean() < 0.6 and lengths.min() >= 30
     # zeros only at the end
     assert all((row[: int(n)] == 1).all() for row, n in zip(np.maximum(video, audio), lengths, strict=True))
+
+
+def test_of_three_modalities_a_window_may_lose_any_but_all() -> None:
+    model = Rcma(text_demo_config())
+    contract = Contract.model_validate(model.contract())
+    seen: list[tuple[torch.Tensor, ...]] = []
+
+    class Watching(torch.nn.Module):
+        def forward(self, *windows: torch.Tensor) -> torch.Tensor:
+            seen.append(windows)
+            return torch.zeros(len(windows[0]), 300, 2, requires_grad=True)
+
+    ones = {name: [np.ones((320, m.feature_dim), np.float32)] for name, m in contract.modalities.items()}
+    truth = np.random.default_rng(1).uniform(-1, 1, (320, 2)).astype(np.float32)
+    fusion = FusionRecipe(epochs=1, batches=1, batch=500, learning_rate=1e-3, drop_modality=0.3, short=0.0)
+    FusionTask({"fusion": Watching()}, contract, [Features(ones, truth)], [], fusion).loss(np.random.default_rng(2))
+    lost = np.stack([~x[:, :, 0].numpy().any(axis=1) for x in seen[0]], axis=1)
+    shares = {str(row): float((lost == row).all(axis=1).mean()) for row in np.unique(lost, axis=0)}
+    assert len(shares) == 7 and not lost.all(axis=1).any(), shares
+    assert all(0.2 < share < 0.35 for share in lost.mean(axis=0))
 
 
 class Means(torch.nn.Module):
