@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from affectrt.bundle.errors import EngineError
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 __all__ = ["Macs", "count_macs"]
 
 _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}  # operator → input that holds the weights
 _PRODUCTS = {"MatMul": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
 _HIDDEN = {"Loop", "Scan", "If", "LSTM", "GRU", "RNN", "Einsum", "ConvTranspose", "DeformConv", "Attention"}
+
+_OF_LENGTHS = ("Add", "Cast", "Concat", "Gather", "Mul", "Range", "Reshape", "Slice", "Squeeze", "Sub", "Unsqueeze")
 
 Shapes = Mapping[str, tuple[int, ...] | None]
 
@@ -53,9 +57,10 @@ def count_macs(graph: bytes, length: int | None = None) -> Macs:
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
+    weights = sum(prod(tuple(tensor.dims)) for tensor in model.graph.initializer if len(tensor.dims) > 1)
+    _fold_lengths(model)
     model = infer_shapes(model, strict_mode=True, data_prop=True)
     shapes = _shapes(model.graph)
-    constants = {tensor.name for tensor in model.graph.initializer}
     counts: dict[str, int] = defaultdict(int)
     for node in model.graph.node:
         if node.op_type in _HIDDEN:
@@ -63,8 +68,47 @@ def count_macs(graph: bytes, length: int | None = None) -> Macs:
         count = _of_node(node, shapes)
         if count:
             counts[node.op_type] += count
-    weights = sum(prod(tuple(t.dims)) for t in model.graph.initializer if len(t.dims) > 1 and t.name in constants)
     return Macs(sum(counts.values()), dict(counts), weights)
+
+
+def _fold_lengths(model: ModelProto) -> None:
+    """Compute what depends on the sizes of the inputs alone, as a list of places does: shapes of these are not inferred
+    otherwise."""
+    from onnx import TensorProto, helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    graph = model.graph
+    known = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.INT64}
+    sizes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in graph.input}
+    kept = []
+    for node in graph.node:
+        made = []
+        if node.op_type == "Shape" and all(sizes.get(node.input[0], [0])):
+            made = [np.array(sizes[node.input[0]], np.int64)[_sliced(node)]]
+        elif node.op_type in _OF_LENGTHS and all(name in known for name in node.input if name):
+            values = {name: numpy_helper.to_array(known[name]) for name in node.input if name}
+            inputs = [
+                helper.make_tensor_value_info(name, known[name].data_type, value.shape)
+                for name, value in values.items()
+            ]
+            outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+            alone = helper.make_graph([node], "alone", inputs, outputs)
+            imports = list(model.opset_import)
+            made = ReferenceEvaluator(helper.make_model(alone, opset_imports=imports)).run(None, values)
+        if not made:
+            kept.append(node)
+            continue
+        folded = [numpy_helper.from_array(np.asarray(v), n) for n, v in zip(node.output, made, strict=True)]
+        known |= {tensor.name: tensor for tensor in folded}
+        graph.initializer.extend(folded)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _sliced(node: NodeProto) -> slice:
+    """Which of the axes a Shape gives."""
+    given = {attribute.name: attribute.i for attribute in node.attribute}
+    return slice(given.get("start", 0), given.get("end"))
 
 
 def _of_node(node: NodeProto, shapes: Shapes) -> int:

@@ -99,7 +99,7 @@ def prepare_text_bundle(cache: Path) -> Path:
         made = export_bundle(loaded, work / path.name, recordings={"fusion": {"text": windows}}, name="bert-base")
         del loaded
         assert made.contract.text is not None
-        feeds = random_sentences(made.contract.text, BERT_PIECES, seed=SEED)
+        feeds = random_sentences(made.contract.text, len(config.text_vocabulary), seed=SEED)
         source = prepare_stage(made, "text", feeds, method="minmax", seed=SEED)
         lower: tuple[Precision, ...] = ("fp16", "int8")
         graphs = [GraphDraft("text", name, emit(source, name, "cpu"), source.opset, "cpu") for name in lower]

@@ -86,6 +86,13 @@ def test_inspect_tells_in_words_what_an_estimate_of_a_window_of_clips_is(bundle:
     assert "on windows of 10 steps (0.4 s), every 5 steps (0.2 s)" in told and "one a step, of that step" in told
 
 
+def test_inspect_tells_in_words_how_words_become_features(tmp_path: Path, run: Run) -> None:
+    spoken = make_tiny_bundle(tmp_path / "spoken.affect", text_lengths=(8, 16))
+    told = " ".join(run("inspect", spoken.path).out.split())
+    assert "text sentences of 8, 16 pieces → " in told and "before 0.5 s of silence or after 64 words" in told
+    assert "text/vocabulary.txt" in told
+
+
 def test_verify_and_build_take_clips_like_anything_else(tmp_path: Path, run: Run) -> None:
     clips = make_tiny_bundle(tmp_path / "clips.affect", contract=clip_contract(video_dim=3))
     assert "runs        graphs/video.fp32.onnx" in run("verify", clips.path).out
