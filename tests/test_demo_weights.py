@@ -15,7 +15,7 @@ from affectrt.calibration import calibrate_bundle
 from affectrt.export import export_bundle
 from affectrt.models import load_checkpoint
 from affectrt.training.corpus import Corpus
-from affectrt.training.evaluate import Evaluation, evaluate, open_model
+from affectrt.training.evaluate import Evaluation, evaluate, modality_sets, open_model
 from affectrt.training.recordings import record_spans
 from affectrt.training.synthetic import make_corpus
 
@@ -61,3 +61,31 @@ def test_new_people_are_followed_by_both_modalities_together_in_fp32_and_int8(
     assert all(interval.value >= 0.80 for interval in both.ccc.values()), told
     assert mean[0] > max(mean[1:]), told
     assert all(both.ccc[name].value - int8.ccc[name].value <= 0.02 for name in both.ccc), told
+
+
+@pytest.mark.slow
+def test_new_people_who_speak_are_followed_better_with_their_words_than_without(tmp_path: Path) -> None:
+    """Transcripts are the generator's. No figure of one modality alone reaches that of all."""
+    root = tmp_path / "corpus"
+    make_corpus(root, seed=SEED, train=1, validation=1, test=14, spoken=True, progress=False)
+    spoken = Corpus.open(root)
+    with open_model(WEIGHTS / "rcma-text-demo.safetensors") as opened:
+        sets = modality_sets(opened.contract)
+        means = {chosen: evaluate(opened, spoken, "test", modalities=chosen).mean for chosen in sets}
+    told = {"+".join(chosen): round(mean, 3) for chosen, mean in means.items()}
+    print(told)
+    every = ("video", "audio", "text")
+    assert means[every] >= 0.80, told
+    assert means[every] > means["video", "audio"] + 0.01, told
+    assert means["text",] > 0.5 and all(means[every] > mean for chosen, mean in means.items() if chosen != every), told
+
+
+def test_the_weights_and_their_provenance_are_whole_and_small() -> None:
+    """All of them together stay below 9 MB, each below 6 MB, and each says what it was measured on."""
+    files = sorted(WEIGHTS.glob("*.safetensors"))
+    assert sum(path.stat().st_size for path in files) < 9_000_000
+    for path in files:
+        assert path.stat().st_size < 6_000_000
+        loaded = load_checkpoint(path)
+        told = " ".join(score["corpus"] for score in loaded.provenance["accuracy"])
+        assert all(name in told for name in loaded.model.config.modalities), path.name  # type: ignore[attr-defined]
