@@ -30,6 +30,10 @@ from affectrt.runtime.session import Request, Session
 from affectrt.runtime.sinks import open_sink
 from affectrt.runtime.sources import AudioChunk, Event, Source, VideoChunk, open_source
 from affectrt.runtime.sources.memory import MemorySource
+from affectrt.runtime.words.choosing import takes_words, transcript_beside
+from affectrt.runtime.words.pieces import Pieces, pieces_of
+from affectrt.runtime.words.spoken import with_words
+from affectrt.runtime.words.transcript import TranscriptFile
 
 __all__ = ["Call", "PipelineResult", "compare_pipeline", "recorded_calls", "seconds_of_session"]
 
@@ -104,10 +108,14 @@ def compare_pipeline(
     cuda_graph: bool = True,
     threads: int | None = None,
 ) -> PipelineResult:
-    """Time bare engines, session and pipeline in turn, `repeats` times after one call of each engine to warm up."""
+    """Time bare engines, session and pipeline in turn, `repeats` times after one call of each engine to warm up.
+
+    Words are those of a transcript beside the media, if there is one; recognition is no part of what is compared.
+    """
     contract = bundle.contract
     events = _events(open_source(media, contract))
-    calls = list(recorded_calls(contract, _in_memory(events), batch))
+    spoken = partial(_with_words, contract, media)
+    calls = list(recorded_calls(contract, spoken(_in_memory(events)), batch, pieces_of(bundle)))
     run = partial(
         run_bundle,
         bundle,
@@ -126,11 +134,10 @@ def compare_pipeline(
         _run_calls(engines, list({call.stage: call for call in calls}.values()))
         for repeat in range(repeats):
             bare.append(_timed(lambda: _run_calls(engines, calls)))
-            memory = _in_memory(events)
-            report = run(memory)
+            report = run(spoken(_in_memory(events)))
             session.append(report.wall_s - report.seconds["open"])
             sink = open_sink(folder / f"{repeat}.jsonl")
-            source = open_source(media, contract)
+            source = spoken(open_source(media, contract))
             reports.append(run(source, [sink]))
     walls = [r.wall_s - r.seconds["open"] for r in reports]
     typical = reports[int(np.argsort(walls)[len(walls) // 2])]
@@ -156,26 +163,29 @@ def seconds_of_session(contract: Contract, source: Source) -> float:
     return _timed(lambda: list(_drive(contract, source, batch=8)))
 
 
-def recorded_calls(contract: Contract, source: Source, batch: int) -> Iterator[Call]:
+def recorded_calls(contract: Contract, source: Source, batch: int, pieces: Pieces | None = None) -> Iterator[Call]:
     """The calls that a run makes, in its order: full batches of the encoders, the fusion when it is due."""
-    for requests in _drive(contract, source, batch):
+    for requests in _drive(contract, source, batch, pieces):
         yield Call(requests[0].stage, stacked(requests))
 
 
-def _drive(contract: Contract, source: Source, batch: int) -> Iterator[list[Request]]:
+def _drive(contract: Contract, source: Source, batch: int, pieces: Pieces | None = None) -> Iterator[list[Request]]:
     """Play a source through a session and answer with zeros; yields each batch of requests of one stage."""
     zeros = {s: np.zeros(contract.stage_output(s).shape, np.float32) for s in contract.stages}
     with source:
-        session = Session(contract, modalities=source.modalities)
+        session = Session(contract, modalities=source.modalities, pieces=pieces, await_words=True)
         for event in (*source, None):
             if event is None:
                 session.flush()
             else:
                 feed(session, event)
             while requests := _due(session, batch, final=event is None):
-                for stage in contract.stages:
-                    asked = [r for r in requests if r.stage == stage]
-                    size = batch_rows(asked[0].nbytes, batch) if asked else batch
+                # Sentences of one length make a batch; of other stages all rows are as long.
+                for stage, nbytes in dict.fromkeys(
+                    (s, r.nbytes) for s in contract.stages for r in requests if r.stage == s
+                ):
+                    asked = [r for r in requests if (r.stage, r.nbytes) == (stage, nbytes)]
+                    size = batch_rows(nbytes, batch)
                     for start in range(0, len(asked), size):
                         yield asked[start : start + size]
                 session.resolve(requests, [zeros[r.stage] for r in requests])
@@ -185,6 +195,11 @@ def _drive(contract: Contract, source: Source, batch: int) -> Iterator[list[Requ
 def _due(session: Session, batch: int, *, final: bool) -> list[Request]:
     pending = session.pending()
     return pending if final else full_batches(pending, session.contract, batch)
+
+
+def _with_words(contract: Contract, media: str | os.PathLike[str], source: Source) -> Source:
+    beside = transcript_beside(os.fspath(media)) if takes_words(contract) else None
+    return source if beside is None else with_words(source, TranscriptFile(beside))
 
 
 def _events(source: Source) -> list[Event]:

@@ -75,6 +75,16 @@ def test_pipeline_is_compared_repeat_by_repeat(bundle: Bundle, clip: Path) -> No
     assert any(0.6 * wall < sum(result.parts.values()) <= wall for wall in result.pipeline)
 
 
+def test_words_beside_a_clip_are_part_of_its_pipeline(clip: Path, tmp_path: Path) -> None:
+    spoken = make_tiny_bundle(tmp_path / "spoken.affect", text_lengths=(8, 16))
+    words = [{"word": word, "start": 0.1 * at, "end": 0.1 * at + 0.1} for at, word in enumerate(("good", "day."))]
+    heard = tmp_path / clip.name
+    heard.write_bytes(clip.read_bytes())
+    heard.with_suffix(".words.json").write_text(json.dumps({"words": words}))
+    result = compare_pipeline(spoken, heard, repeats=1)
+    assert "text" in result.parts and result.estimates == SECONDS * FPS
+
+
 def test_ratio_compares_neighbours_in_time() -> None:
     """A machine that slows down to a third between repeats changes no ratio."""
     result = PipelineResult(
