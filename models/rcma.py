@@ -64,7 +64,7 @@ class RcmaFusion(nn.Module):
 
 
 class Rcma(Network):
-    """IR-50, VGGish, causal temporal networks, recursive attention and a head."""
+    """IR-50, VGGish, BERT, causal temporal networks, recursive attention and a head."""
 
     system = "rcma"
     config: RcmaConfig
@@ -92,8 +92,10 @@ class Rcma(Network):
     ) -> Tensor:
         """Whole windows end to end → estimates (B, K, outputs).
 
-        frames (B, K, crop, crop, 3) uint8; waveforms (B, K, 15 600) float32, one span per step; text (B, K, text_dim).
-        Exactly the modalities of the configuration must be given.
+        frames (B, K, crop, crop, 3) uint8; waveforms (B, K, 15 600) float32, one span per step; text (B, K, text_dim),
+        the vectors of the words at the steps, (vector − text_mean) / text_std, zeros where there is none: words come
+        from whole sentences, not from steps, so the text encoder is no part of this. Exactly the modalities of the
+        configuration must be given.
         """
         given = {"video": frames, "audio": waveforms, "text": text}
         found = tuple(name for name, tensor in given.items() if tensor is not None)
@@ -105,7 +107,7 @@ class Rcma(Network):
         for name in found:
             spans = given[name]
             assert spans is not None
-            if name in self.encoders:
+            if name in self.encoders and name != "text":
                 encoded = self.encoders[name](spans.flatten(0, 1))
                 features.append(encoded.unflatten(0, spans.shape[:2]))
             else:
