@@ -45,9 +45,10 @@ def carrying(source: str, contract: Contract, transcriber: Transcriber | None, *
 
 
 def words_by(source: Source) -> str | None:
-    """The name of the transcriber behind a source."""
-    transcriber = getattr(source, "transcriber", None)
-    return None if transcriber is None or "text" not in source.modalities else str(transcriber.name)
+    """The name of the transcriber whose words a source, once entered, has."""
+    from affectrt.runtime.words.spoken import transcriber_of
+
+    return transcriber_of([source]) if "text" in source.modalities else None
 
 
 def _tell_none(source: str) -> None:

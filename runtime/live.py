@@ -26,6 +26,7 @@ from .sources import Source
 from .status import HealthFile, Pulse
 from .stream import Stream, is_live
 from .words.pieces import pieces_of
+from .words.spoken import transcriber_of
 from .writer import Writer, header_of
 
 __all__ = ["run_streams"]
@@ -98,7 +99,8 @@ def run_streams(
 
         def header() -> Any:
             seen = sources[0].modalities if len(sources) == 1 else contract.modalities
-            return header_of(opened, precision, engines, names, seen, hop, live=live)
+            words = transcriber_of(sources)
+            return header_of(opened, precision, engines, names, seen, hop, live=live, transcriber=words)
 
         scheduler = Scheduler(contract, engines, max_batch)
         writer = stack.enter_context(Writer(sinks, header, lambda: stop.request("reader gone")))

@@ -21,6 +21,7 @@ from .sinks import Sink
 from .sources import AudioChunk, Event, Source, StreamEnd, VideoChunk, WordsChunk
 from .stream import is_live
 from .words.pieces import pieces_of
+from .words.spoken import transcriber_of
 from .writer import Writer, header_of
 
 __all__ = ["Progress", "RunReport", "Stop", "run_bundle"]
@@ -87,7 +88,15 @@ def run_bundle(
             await_words=not is_live(source),
         )
         engines = open_engines(opened, precision, stack, backend, threads, cuda_graph=cuda_graph)
-        header = header_of(opened, precision, engines, (source.name,), source.modalities, session.hop_steps)
+        header = header_of(
+            opened,
+            precision,
+            engines,
+            (source.name,),
+            source.modalities,
+            session.hop_steps,
+            transcriber=transcriber_of([source]),
+        )
         scheduler = Scheduler(opened.contract, engines, max_batch)
         writer = stack.enter_context(Writer(sinks, lambda: header, lambda: stop.request("reader gone")))
         drive = _Drive(opened.contract, session, scheduler, writer, finder)

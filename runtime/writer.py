@@ -138,6 +138,7 @@ def header_of(
     hop_steps: int,
     *,
     live: bool = False,
+    transcriber: str | None = None,
 ) -> Header:
     """The header of a run; `modalities` are those of the source, or of several sources all."""
     contract = bundle.contract
@@ -155,4 +156,5 @@ def header_of(
         look_ahead_s=look_ahead_s(contract),
         live=live,
         sources=tuple(sources),
+        transcriber=transcriber,
     )

@@ -31,7 +31,7 @@ class Header:
     made of. `outputs` are the contract's, as plain data: name, range and neutral point of each. `look_ahead_s` is how
     much media after its step an estimate needs; `live` sources do not wait for a slow sink.
     `sources` are the names that the estimates' `source` tells apart, `source` has all of them in one text; of several
-    sources the `modalities` are the model's.
+    sources the `modalities` are the model's. `transcriber`: whose words are taken.
     """
 
     bundle: str
@@ -47,10 +47,13 @@ class Header:
     look_ahead_s: float = 0.0
     live: bool = False
     sources: tuple[str, ...] = ()
+    transcriber: str | None = None
 
     def as_record(self) -> dict[str, Any]:
-        """The header as plain data, schema name and version first."""
+        """The header as plain data, schema name and version first; `transcriber` where words were asked for."""
         record = asdict(self)
+        if self.transcriber is None:
+            del record["transcriber"]
         return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import cast, overload
@@ -16,7 +16,7 @@ from .recognition import Direct, Recognition, Threaded
 from .transcriber import Transcriber
 from .word import WordsChunk
 
-__all__ = ["SpokenFile", "SpokenLive", "with_words"]
+__all__ = ["SpokenFile", "SpokenLive", "transcriber_of", "with_words"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +40,12 @@ def with_words(source: Source, transcriber: Transcriber) -> Source:
     if hasattr(source, "next_event"):
         return SpokenLive(cast(LiveSource, source), transcriber)
     return SpokenFile(source, transcriber)
+
+
+def transcriber_of(sources: Sequence[Source]) -> str | None:
+    """Whose words the sources carry: the names, each once; None where there are to be none."""
+    names = [source.transcriber.name for source in sources if isinstance(source, _Spoken)]
+    return ", ".join(dict.fromkeys(names)) or None
 
 
 class _Spoken:
