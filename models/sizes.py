@@ -75,7 +75,11 @@ def demo_config() -> RcmaConfig:
 
 
 def text_demo_config(vocabulary: tuple[str, ...] = LETTER_PIECES) -> RcmaConfig:
-    """`demo_config` and text: four narrow layers of BERT on a small vocabulary (`affectrt.training.vocabulary`)."""
+    """`demo_config` and text: four narrow layers of BERT on a small vocabulary (`affectrt.training.vocabulary`).
+
+    One layer of attention: a second one, with three modalities, would take a megabyte of weights and was not better
+    where it was compared (`docs/fusion-table.md`).
+    """
     return dataclasses.replace(
         demo_config(),
         modalities=("video", "audio", "text"),
@@ -87,6 +91,7 @@ def text_demo_config(vocabulary: tuple[str, ...] = LETTER_PIECES) -> RcmaConfig:
         text_vocabulary=vocabulary,
         text_lengths=(16, 32, 64),
         text_tcn=(32,) * 4,
+        attention_layers=1,
     )
 
 
