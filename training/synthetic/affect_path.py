@@ -126,7 +126,7 @@ def make_path(rng: np.random.Generator, steps: int, words_rng: np.random.Generat
 
 
 def _words(rng: np.random.Generator, truth: Floats, face: Floats, voice: Floats) -> Floats:
-    words = truth.copy()
+    words: Floats = truth.copy()
     for axis in range(2):
         drawn = slow_noise(rng, len(truth), rng.uniform(*ERROR_TIMESCALE_S))
         (own,) = _balance([drawn], [*truth.T, face[:, axis], voice[:, axis]])
