@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def _fold_lengths(model: ModelProto) -> None:
     sizes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in graph.input}
     kept = []
     for node in graph.node:
-        made = []
+        made: list[Any] = []
         if node.op_type == "Shape" and all(sizes.get(node.input[0], [0])):
             made = [np.array(sizes[node.input[0]], np.int64)[_sliced(node)]]
         elif node.op_type in _OF_LENGTHS and all(name in known for name in node.input if name):
@@ -94,7 +94,7 @@ def _fold_lengths(model: ModelProto) -> None:
             outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
             alone = helper.make_graph([node], "alone", inputs, outputs)
             imports = list(model.opset_import)
-            made = ReferenceEvaluator(helper.make_model(alone, opset_imports=imports)).run(None, values)
+            made = list(ReferenceEvaluator(helper.make_model(alone, opset_imports=imports)).run(None, values))
         if not made:
             kept.append(node)
             continue
