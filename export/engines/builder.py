@@ -76,7 +76,7 @@ def build_engine(
     trt = import_tensorrt()
     model = graph_from_bytes(name, graph)
     check_operators(name, model, tensorrt=str(trt.__version__))
-    sizes = product(sorted(set(batches)), sorted(set(lengths)) or [None])
+    sizes = product(sorted(set(batches)), sorted(set(lengths)) or (None,))
     shapes = [input_shapes(name, model, batch, length) for batch, length in sizes]
     measured, unused = read_timings(timing_cache)
     notes = [unused] if unused else []

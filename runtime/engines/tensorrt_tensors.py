@@ -58,13 +58,13 @@ def read_tensors(engine: trt.ICudaEngine, batches: Sequence[int], lengths: Seque
         spec = TensorSpec(_dtype_of(engine, name), tuple(engine.get_tensor_shape(name))[1:])
         fixed = spec.shape[1:] if lengths else spec.shape
         if any(size < 1 for size in fixed) or (lengths and spec.shape[:1] != (-1,)):
-            wanted = "an open length in front of fixed sizes" if lengths else "fixed sizes, but for the batch"
-            raise _unfit(f"tensor {name!r} has shape {list(spec.shape)}", wanted)
+            needed = "an open length in front of fixed sizes" if lengths else "fixed sizes, but for the batch"
+            raise _unfit(f"tensor {name!r} has shape {list(spec.shape)}", needed)
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         (inputs if is_input else outputs)[name] = spec
     if not inputs or not outputs:
         raise _unfit(f"{len(inputs)} inputs and {len(outputs)} outputs", "at least one of each")
-    wanted = [ProfileSize(*size) for size in product(sorted(set(batches)), sorted(set(lengths)) or [None])]
+    wanted = [ProfileSize(*size) for size in product(sorted(set(batches)), sorted(set(lengths)) or (None,))]
     return EngineTensors(inputs, outputs, _profiles_of(engine, inputs, wanted))
 
 
