@@ -1,7 +1,9 @@
 """A text encoder in lower precision: its products are eight bits wide, its tables, norms and piece numbers are not."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +11,25 @@ import onnx
 import pytest
 from doubles.text_bundle import text_bundle
 from doubles.text_models import VOCABULARY
+from doubles.tiny_bundle import make_tiny_bundle
 from onnx import TensorProto, helper, numpy_helper
 
-from affectrt.bundle import Bundle
+from affectrt.bundle import Bundle, Contract, MediaError
 from affectrt.calibration.conditions import open_candidate
 from affectrt.calibration.graph import GraphEditor, attributes_of
 from affectrt.calibration.half import to_half
 from affectrt.calibration.informative import check_informative
 from affectrt.calibration.placement import layer_nodes
 from affectrt.calibration.stage import TARGETS, StageSource, emit, prepare_stage
-from affectrt.calibration.windows import stacked
+from affectrt.calibration.windows import record_fusion_windows, record_windows, stacked
 from affectrt.export import operator_problems
 from affectrt.export.sentences import random_sentences
+from affectrt.runtime.engines import open_engine
+from affectrt.runtime.sources import Source
+from affectrt.runtime.sources.memory import MemorySource
+from affectrt.runtime.words.pieces import pieces_of
+from affectrt.runtime.words.spoken import with_words
+from affectrt.runtime.words.transcript import TranscriptFile
 
 ROOT = Path(__file__).parents[2]
 PRODUCTS_A_LAYER = 6  # query, key, value, what attention gives, and two of the feed-forward part
@@ -151,3 +160,27 @@ def test_sentences_of_any_length_are_padded_to_the_longest(bundle: Bundle) -> No
 
 def test_sentences_are_never_called_empty(bundle: Bundle, feeds: Mapping[str, np.ndarray]) -> None:
     check_informative(bundle.contract, {"text": feeds})
+
+
+def test_rows_are_the_sentences_of_a_clip_and_the_words_under_its_windows(tmp_path: Path) -> None:
+    spoken = make_tiny_bundle(tmp_path / "spoken.affect", text_lengths=(8, 12))
+    said = [{"word": word, "start": 0.2 * at, "end": 0.2 * at + 0.2} for at, word in enumerate(["a", "b.", "a", "b"])]
+    (tmp_path / "clip.json").write_text(json.dumps({"words": said}))
+    rng = np.random.default_rng(0)
+
+    def opened(contract: Contract, path: Path) -> Source:
+        frames = rng.integers(0, 256, (25, 24, 24, 3), dtype=np.uint8)
+        sound = rng.uniform(-0.5, 0.5, 16_000).astype(np.float32)
+        clip = MemorySource.from_arrays(frames=frames, pts_s=np.arange(25) / 25, samples=sound)
+        return with_words(clip, TranscriptFile(tmp_path / "clip.json"))
+
+    known = {"pieces": pieces_of(spoken), "opened": opened, "per_stage": 10, "seed": 0}
+    found = record_windows(spoken.contract, [Path("clip.mp4")], **known)  # type: ignore[arg-type]
+    assert found["text"]["token_ids"].shape == (2, 12), "two sentences, as long as the longest"
+    assert found["text"]["word_index"].max(axis=1).tolist() == [2, 2]
+    with ExitStack() as stack:
+        engines = {s: stack.enter_context(open_engine(spoken, s, "fp32")) for s in spoken.contract.stages}
+        windows = record_fusion_windows(spoken.contract, [Path("clip.mp4")], engines, **known)  # type: ignore[arg-type]
+    assert windows["fusion"]["text"].any()
+    with pytest.raises(MediaError, match="no input for stage text"):
+        record_windows(spoken.contract, [Path("clip.mp4")], **{**known, "pieces": None})  # type: ignore[arg-type]
