@@ -61,8 +61,9 @@ def site() -> Path:
 def mypy(stubs: Path, *arguments: str, site: Path | None = None) -> subprocess.CompletedProcess[str]:
     # The buffer protocol, in the stubs, needs 3.12; what our code may use is checked for 3.10 by `make check`.
     options = ("--strict", "--python-version", "3.12", "--config-file", str(stubs / "mypy.ini"))
+    # One cache for all versions: what does not touch tensorrt is the same, and mypy looks at the content of the rest.
     return subprocess.run(
-        [sys.executable, "-m", "mypy", *options, "--cache-dir", str(stubs / "cache"), *arguments],
+        [sys.executable, "-m", "mypy", *options, "--cache-dir", str(stubs.parent / "mypy"), *arguments],
         env={**os.environ, "MYPYPATH": os.pathsep.join(map(str, filter(None, (stubs, site))))},
         capture_output=True,
         text=True,

@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,18 @@ if not IN_CHILD:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "may_leak: this simulated test leaves device objects behind on purpose")
     config.addinivalue_line("markers", "may_misuse: this simulated test misuses TensorRT on purpose")
+    config.addinivalue_line("markers", "one_version: what this simulated test is about is the same in all versions")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from doubles.nvidia.prepare import VERSIONS
+
+    first = VERSIONS[0]
+    if not IN_CHILD or Path(os.environ["SIMULATED_TENSORRT"]).parent.name == f"description-{first}":
+        return
+    for item in items:
+        if item.get_closest_marker("one_version"):
+            item.add_marker(pytest.mark.skip(reason=f"the same in all versions, and proved on {first}"))
 
 
 @pytest.fixture(scope="session", autouse=IN_CHILD)

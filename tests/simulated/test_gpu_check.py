@@ -99,6 +99,7 @@ def test_memory_is_copied_mapped_and_captured_with_the_host_s_numbers(check: Gpu
         assert seen[name]
 
 
+@pytest.mark.one_version
 def test_a_kernel_that_computes_wrongly_is_found_in_every_way_and_hides_no_other_step(tmp_path: Path) -> None:
     check = run_simulated(tmp_path, HostKernel(slope=3.0))
     status, reason = outcomes(check)["memory and capture"]
@@ -174,6 +175,7 @@ def test_the_command_refuses_a_simulated_device_for_the_project_s_results(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.one_version
 def test_steps_run_in_processes_of_their_own_on_the_doubles_too(tmp_path: Path) -> None:
     settings = settings_in(tmp_path).model_copy(update={"in_process": False, "limit_s": 60.0})
     steps = {name: run_in_child(Step(name, nothing, {}), settings, Findings(), work=name) for name in CHEAP}

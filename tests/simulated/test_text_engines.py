@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from doubles.nvidia import faults
+from doubles.nvidia.prepare import ROOT
 from doubles.sentences import sentences
 from doubles.static_plans import plan_from_graph
 from doubles.tiny_bundle import VOCABULARY, make_tiny_bundle, tiny_contract
 
-from affectrt.bundle import Bundle
+from affectrt.bundle import Bundle, open_bundle
 from affectrt.bundle.errors import EngineError
 from affectrt.bundle.writer import BundleDraft, FileDraft, GraphDraft, write_bundle
 from affectrt.cli.build_engines import batches_of
@@ -175,3 +179,35 @@ def test_an_engine_of_the_same_graph_for_other_lengths_is_not_taken(
     assert choose_backend(other, "fp32", "tensorrt", cache=cache).engines["text"].key.lengths == (8, 16)
     assert choose_backend(bundle, "fp32", "tensorrt", cache=cache).engines["text"].key.lengths == LENGTHS
     assert find_gpu().name
+
+
+# -- BERT itself -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bert() -> Bundle:
+    """Made apart: torch looks for TensorRT, and must not find a double."""
+    simulated = ("PYTHONPATH", "LD_LIBRARY_PATH", "SIMULATED_TENSORRT")
+    clean = {name: value for name, value in os.environ.items() if name not in simulated}
+    made = "import sys; from pathlib import Path; from doubles.text_bundle import text_bundle as made; "
+    made += "print(made(Path(sys.argv[1])).path)"
+    command = [sys.executable, "-c", made, str(ROOT / "build" / "doubles")]
+    done = subprocess.run(command, env=clean, cwd=ROOT / "tests", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return open_bundle(done.stdout.splitlines()[-1])
+
+
+def test_an_exported_bert_gives_what_onnx_runtime_gives_at_every_length(bert: Bundle) -> None:
+    assert main(["build", str(bert.path), "--backend", "tensorrt"]) == 0
+    pieces = len(bert.read(bert.manifest.attachments["vocabulary"]).splitlines())
+    lengths = bert.contract.lengths("text")
+    assert len(lengths) > 1
+    with (
+        open_engine(bert, "text", "fp32", "tensorrt") as engine,
+        OnnxRuntimeEngine(bert.read(bert.graph_for("text", "fp32")), threads=1, provenance={}) as onnxruntime,
+    ):
+        for length in lengths:
+            feeds = sentences(2, length, pieces=pieces, seed=length)
+            found, wanted = engine.infer(feeds)["features"], onnxruntime.infer(feeds)["features"]
+            assert np.abs(wanted).max() > 0.1
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
