@@ -82,6 +82,9 @@ class TinyModel:
     def stage_modules(self) -> dict[str, nn.Module]:
         return {"video": self.face, "fusion": self.mixer}
 
+    def attachments(self) -> dict[str, bytes]:
+        return {}
+
 
 @dataclass
 class Checkpoint:
