@@ -104,6 +104,8 @@ def tell(report: RunReport, *, quiet: bool, logged: bool = False, words: str | N
         pace = f"{report.counters.get('frames_dropped', 0):.0f} frames dropped, {report.gap_count} gaps{aged}"
     else:
         pace = f"{report.times_real_time:.{1 if report.times_real_time >= 1 else 2}f} times real time"
+    if report.text:
+        pace += f"; {report.text['words_heard']} words, sentences encoded {report.text['text_runs']} times"
     print(
         f"{report.source}: {report.estimates} estimates of {report.media_s:.1f} s in {report.wall_s:.1f} s, "
         f"{pace} ({report.precision}, {report.backend}{'' if words is None else f', words by {words}'})",

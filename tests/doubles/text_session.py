@@ -17,6 +17,7 @@ from affectrt.runtime.words import Word, WordsChunk
 
 __all__ = [
     "DIM_T",
+    "TEXTS",
     "CountingReference",
     "CrcPieces",
     "TextScheduler",

@@ -156,7 +156,7 @@ def held(c: Contract, last: int) -> list[int]:
     return list(range(last, -1, -stride))[: c.fusion.window_steps][::-1]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**16),
     modalities=st.sampled_from(SUBSETS),
@@ -197,7 +197,7 @@ def test_streaming_equals_offline_with_words(  # type: ignore[no-untyped-def]
             assert all(np.array_equal(alone.feeds[name], run.feeds[name]) for name in alone.feeds)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**16),
     modalities=st.sampled_from(SUBSETS),
