@@ -86,7 +86,7 @@ class FusionRuns:
     ) -> list[tuple[tuple[str, ...], Quality]]:
         words = shared.get("text")
         until_s = words.until_s(last) if isinstance(words, WordLine) else None
-        described = []
+        described: list[tuple[tuple[str, ...], Quality]] = []
         for step in steps:
             there = {name: line.present(step) for name, line in shared.items()}
             there["video"] = track.video is not None and step in track.faces
