@@ -11,7 +11,7 @@ import pytest
 from affectrt.cli.main import VERBS, main
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("README.md", "CONTRIBUTING.md", "bundle/SPEC.md", "docs/live.md")
+NAMES = ("README.md", "CONTRIBUTING.md", "bundle/SPEC.md", "docs/live.md", "docs/text.md")
 DOCUMENTS = [ROOT / name for name in NAMES if (ROOT / name).is_file()]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 

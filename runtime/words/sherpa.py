@@ -55,6 +55,7 @@ class Sherpa:
             enable_endpoint_detection=True,
             rule3_min_utterance_length=LONGEST_S,
         )
+        self._stream: Any = None
         self._hearing = Hearing(self.sample_rate_hz)
         self._begin()
 
@@ -84,7 +85,7 @@ class Sherpa:
         self._stream = self._recogniser = None
 
     def _begin(self) -> None:
-        self._stream: Any = self._recogniser.create_stream()
+        self._stream = self._recogniser.create_stream()
         self._hearing.restart()
 
     def _decode(self, samples: npt.NDArray[np.float32] | None) -> None:

@@ -36,6 +36,7 @@ class Vosk:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.name = f"vosk:{Path(directory).name}"
+        self._recogniser: Any = None
         self._model = _model(str(Path(directory).absolute()))
         self._hearing = Hearing(self.sample_rate_hz)
         self._begin()
@@ -68,7 +69,7 @@ class Vosk:
         from vosk import KaldiRecognizer
 
         # It counts seconds from its making on, over all utterances.
-        self._recogniser: Any = KaldiRecognizer(self._model, self.sample_rate_hz)
+        self._recogniser = KaldiRecognizer(self._model, self.sample_rate_hz)
         self._recogniser.SetWords(True)
         if hasattr(self._recogniser, "SetPartialWords"):
             self._recogniser.SetPartialWords(True)
