@@ -23,7 +23,7 @@ def bench_text(
     clock_name: str,
     json: Path | None,
 ) -> None:
-    """Makes the bundle under `cache` the first time, which takes minutes and 4 GB of memory."""
+    """Makes the bundle under `cache` the first time, which takes minutes and 6 GB of memory."""
     from rich.console import Console
 
     from affectrt.benchmarks.machine import machine_facts
