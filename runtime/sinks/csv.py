@@ -49,7 +49,7 @@ class CsvSink:
         self._overwrite = overwrite
         self._lines: Lines | None = None
         self._header: Header | None = None
-        self._columns = COLUMNS
+        self._columns: tuple[str, ...] = COLUMNS
 
     def open(self, header: Header) -> None:
         self._lines = Lines.to_file(self.path, overwrite=self._overwrite)
