@@ -55,7 +55,9 @@ def test_a_transcript_beside_the_clip_is_taken_and_named(run: Run, folder: Path,
     assert header["transcriber"] == "clip.ctm" and "words by clip.ctm" in ran.err
     times = with_text(estimates)
     # 0.2 < t ≤ 0.7 and 0.8 < t ≤ 1.3, at 25 steps a second; what comes after the clip is nobody's
-    assert times == pytest.approx([*np.arange(6, 18) / 25, *np.arange(21, 33) / 25])
+    expected = [round(step / 25, 6) for step in (*range(6, 18), *range(21, 33))]
+    # a live run may skip what is late, where no core is free
+    assert times == expected if not live else times and set(times) <= set(expected)
 
 
 def test_words_may_be_left_out_and_a_model_without_text_never_asks(run: Run, folder: Path, tmp_path: Path) -> None:
