@@ -108,7 +108,12 @@ class Pulse:
             "times_real_time": round(media_s / busy_s, 2) if busy_s > 0 else None,
             "streams": [_stream_record(stream) for stream in self._streams],
             "sinks": [
-                {"name": sink.name, "queued": sink.queued, "dropped": sink.dropped}
+                {
+                    "name": sink.name,
+                    "queued": sink.queued,
+                    "dropped": sink.dropped,
+                    **({"frames_left_out": sink.left_out} if sink.wants_frames else {}),
+                }
                 for sink in self._sinks
                 if isinstance(sink, QueuedSink)
             ],

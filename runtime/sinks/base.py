@@ -90,6 +90,11 @@ class FrameSink(Sink, Protocol):
     @property
     def wants_frames(self) -> bool: ...
 
+    @property
+    def left_out(self) -> int:
+        """Frames that it was given and did not take: too late, or more than it can keep up with."""
+        ...
+
     def show(self, frame: Frame, pts_s: float, faces: Sequence[Face] | None = None) -> None: ...
 
 

@@ -26,14 +26,16 @@ _CLOSE_S = 2.0
 class QueuedSink:
     """Writes to `sink` in the background; at most `estimates` of them, and 32 frames, wait.
 
-    When they are more the oldest are dropped, counted in `dropped` and told of once. What the sink raises is raised by
-    the next call here. `close` gives the sink 2 s to take what waits; a sink that does not even return is left alone.
+    When they are more the oldest are dropped: estimates are counted in `dropped` and told of once, frames counted in
+    `left_out`. What the sink raises is raised by the next call here. `close` gives the sink 2 s to take what waits; a
+    sink that does not even return is left alone.
     """
 
     def __init__(self, sink: Sink, *, estimates: int = _ESTIMATES) -> None:
         self.sink = sink
         self.name = sink.name
         self.dropped = 0
+        self._frames_lost = 0
         self._limits = {"estimates": estimates, "frames": _FRAMES}
         self._waiting: deque[tuple[str, int, Callable[[], None]]] = deque()
         self._sizes = {"estimates": 0, "frames": 0}
@@ -46,6 +48,11 @@ class QueuedSink:
     def wants_frames(self) -> bool:
         """Whether the sink behind the queue draws on frames."""
         return isinstance(self.sink, FrameSink) and self.sink.wants_frames
+
+    @property
+    def left_out(self) -> int:
+        """Frames that are not in what the sink makes: lost here, or left out by the sink itself."""
+        return self._frames_lost + (self.sink.left_out if isinstance(self.sink, FrameSink) else 0)
 
     @property
     def queued(self) -> int:
@@ -104,7 +111,10 @@ class QueuedSink:
                 oldest = next(entry for entry in self._waiting if entry[0] == kind)
                 self._waiting.remove(oldest)
                 self._sizes[kind] -= oldest[1]
-                lost += oldest[1] if kind == "estimates" else 0
+                if kind == "estimates":
+                    lost += oldest[1]
+                else:
+                    self._frames_lost += oldest[1]
             self._changed.notify_all()
         self._drop(lost)
 

@@ -175,6 +175,7 @@ def test_a_health_file_in_no_folder_is_refused(tmp_path: Path) -> None:
 def test_an_overlay_of_several_sources_is_refused(bundle: Bundle) -> None:
     class Drawing(Kept):
         wants_frames = True
+        left_out = 0
 
         def show(self, *_: object) -> None: ...
 

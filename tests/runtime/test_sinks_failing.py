@@ -151,6 +151,7 @@ def test_frames_wait_in_small_numbers() -> None:
     class Drawing(Stuck):
         wants_frames = True
         shown = 0
+        left_out = 3
 
         def show(self, *_: object) -> None:
             self.go.wait(30)
@@ -164,6 +165,7 @@ def test_frames_wait_in_small_numbers() -> None:
     drawing.go.set()
     sink.close()
     assert drawing.shown in {32, 33}
+    assert sink.left_out == 200 - drawing.shown + 3, "the queue's own, and those of the sink"
 
 
 def test_a_slow_sink_does_not_slow_a_live_run(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:

@@ -108,6 +108,30 @@ def test_twenty_kills_are_survived_without_growth() -> None:
     assert slope < 0.5
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_two_hundred_kills_leave_memory_where_it_was() -> None:
+    """Quick ones: the allocator's warm-up takes the first hundred, a leak would show over the second."""
+    chance = random.Random(7)
+    held: list[tuple[int, int, float]] = []
+    with RtspServer() as server, camera(server.url, interval_s=0.5) as source:
+        reading = read_live(source, 2)
+        for kill in range(200):
+            recover(server, source, reading, chance.uniform(0.0, 0.5))
+            read_live(source, 0.3, into=reading)
+            reading.frames, reading.chunks = reading.frames[-10:], reading.chunks[-10:]
+            held.append((threading.active_count(), descriptors(), resident_mb()))
+            if kill % 10 == 9:
+                print(f"kill {kill + 1}: threads, descriptors, MB: {held[-1]}")
+        assert source.counters()["reconnects"] == 200 == len(reading.gaps)
+    threads, files, memory = (np.array(column, np.float64) for column in zip(*held, strict=True))
+    slope = np.polyfit(np.arange(100), memory[100:], 1)[0]
+    print(f"memory {1000 * slope:+.1f} kB a kill over the last hundred, {np.ptp(memory[100:]):.1f} MB between extremes")
+    assert threads.max() == threads.min() and files[100:].max() <= files[:100].max()
+    # A pipeline that is not let go costs about 800 kB.
+    assert slope < 0.04
+
+
 def test_a_frozen_server_is_noticed_and_left() -> None:
     with RtspServer() as server, camera(server.url, stall_s=1.0, interval_s=1.0, start_s=2.0) as source:
         reading = read_live(source, 1)
