@@ -52,6 +52,8 @@ def recover(server: RtspServer, source: GstLiveSource, reading: Reading, away_s:
     read_live(source, away_s, into=reading)
     server.start()
     back = time.monotonic()
+    # What the killed one had sent may still be on its way: what counts comes after the gap.
+    read_live(source, 15, into=reading, until=lambda r: len(r.gaps) > gaps)
     frames, chunks = len(reading.frames), len(reading.chunks)
     read_live(source, 15, into=reading, until=lambda r: both(r, frames, chunks))
     assert both(reading, frames, chunks), f"no media within 15 s: {source.problem}"
