@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +44,9 @@ def open_media(
     transcript = TranscriptFile(words)
     if seen or rate is not None:
         source: Source = FileSource(path, video=VideoWish() if seen else None, audio_rate_hz=rate)
-        return cast(Source, with_words(source, transcript))
+        return with_words(source, transcript)
     # Words alone: the stream is as long as the sound, which moves the clock and is not listened to.
-    return _Only(cast(Source, with_words(FileSource(path, audio_rate_hz=CLOCK_RATE_HZ), transcript)), "text")
+    return _Only(with_words(FileSource(path, audio_rate_hz=CLOCK_RATE_HZ), transcript), "text")
 
 
 def picture_times(path: Path) -> npt.NDArray[np.float64]:
