@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from doubles.tiny_bundle import make_tiny_bundle, tiny_contract
 
+from affectrt.runtime.live import run_streams
 from affectrt.runtime.run import run_bundle
 from affectrt.runtime.sources import AudioChunk, WordsChunk, open_source
 from affectrt.runtime.words import Word
@@ -77,7 +78,24 @@ def test_the_model_s_estimates_know_of_the_words(spoken: Spoken, tmp_path: Path)
     assert report.rows["text"] >= 1 and len(spoken_of) > 20
     assert {"video", "audio"} <= set(spoken_of[0].modalities)
     # a file waits for what is final: each final sentence was encoded once, and partial ones were few
-    assert report.rows["text"] < 40
+    assert report.text["text_runs"] == report.text["sentence_changes"] == report.rows["text"] < 40
+
+
+@pytest.mark.slow
+def test_a_live_source_is_estimated_with_its_words(spoken: Spoken, tmp_path: Path) -> None:
+    path = spoken.written(tmp_path / "clip.mkv", frames=True)
+    bundle = make_tiny_bundle(tmp_path / "x.affect", text_lengths=LENGTHS)
+    sink = Kept()
+    live = open_source(str(path), bundle.contract, realtime=True, words_rate_hz=16_000)
+    (report,) = run_streams(bundle, [with_words(live, PocketSphinx())], [sink])
+    knew = [e.t_s - e.quality.words_until_s for e in sink.estimates if e.quality.words_until_s is not None]
+    print(
+        f"\nlive: {dict(report.text)} in {spoken.seconds:.1f} s; words were known up to {np.median(knew):.2f} s before "
+        f"an estimate (p90 {np.percentile(knew, 90):.2f}); {dict(report.counters)}"
+    )
+    assert report.text["words_heard"] >= 1 and report.media_s > 0.8 * spoken.seconds
+    assert report.text["text_runs"] == report.text["sentence_changes"] == report.rows["text"]
+    assert [e.t_s for e in sink.estimates] == sorted(e.t_s for e in sink.estimates)
 
 
 def lateness(heard: list[Word], chunks: list[tuple[float, WordsChunk]]) -> tuple[str, float, float]:
