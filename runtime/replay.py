@@ -9,6 +9,7 @@ from affectrt.bundle.contract import Contract
 from .engines.base import Array
 from .estimate import Estimate
 from .faces import Face, FaceFinder, Frame, WholeFrame
+from .finders import choose_finder
 from .session import Request, Session
 from .sources import AudioChunk, Event, Gap, Source, VideoChunk, WordsChunk
 from .words.pieces import Pieces
@@ -62,21 +63,24 @@ def replay(
 ) -> list[Estimate]:
     """Every estimate of an entered source, in order.
 
-    Words of the source count where `pieces` say how they are encoded, and their final transcript is waited for.
-    Requests are computed once `gather` of them wait, or 16 MiB of inputs; how many wait changes the speed, never an
-    estimate.
+    Of pictures it sees what the contract names: the whole frame, or the face that its detector finds, of several the
+    largest; MissingDependency where the detector is not there. Words of the source count where `pieces` say how they
+    are encoded, and their final transcript is waited for. Requests are computed once `gather` of them wait, or 16 MiB
+    of inputs; how many wait changes the speed, never an estimate.
     """
+    finder = choose_finder(contract, max_faces=1) if "video" in source.modalities else None
     session = Session(
         contract,
         modalities=source.modalities,
         hop_steps=hop_steps,
         source=source.name,
+        found_faces=finds_faces(finder),
         pieces=pieces,
         await_words=True,
     )
     estimates: list[Estimate] = []
     for event in source:
-        feed(session, event)
+        feed(session, event, finder)
         waiting = session.pending()
         if len(waiting) >= gather or sum(request.nbytes for request in waiting) >= _GATHER_BYTES:
             estimates += _compute(session, infer)
