@@ -1,0 +1,254 @@
+"""From an experiment and a prepared corpus to a checkpoint, on one process or many."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from affectrt.bundle.contract import Contract
+from affectrt.bundle.errors import UsageError
+from affectrt.models.checkpoint import load_checkpoint, load_part, save_checkpoint
+from affectrt.models.errors import CheckpointError
+from affectrt.models.network import Network
+from affectrt.training.prepared import PreparedCorpus
+from affectrt.training.progress import Progress
+
+from .callbacks import KeepState, TellEpochs
+from .config import ExperimentConfig, network_of
+from .data import WindowData
+from .folds import folds
+from .module import STATE, AffectModule
+from .series import TextRows, WindowSet
+
+__all__ = ["TrainedExperiment", "begin_with", "train_experiment"]
+
+WITHOUT_IDENTITY = {"corpus", "devices", "nodes", "workers"}  # nothing that decides what is computed
+
+
+@dataclass(frozen=True)
+class TrainedExperiment:
+    """`ccc`: output → validation CCC of the best epoch, by the protocol's metric. `stopped`: why the training ended."""
+
+    checkpoint: Path
+    ccc: dict[str, float]
+    epochs: int
+    stopped: str
+
+
+def train_experiment(
+    config: ExperimentConfig,
+    text: str,
+    corpus: Path,
+    out: Path,
+    *,
+    work: Path | None = None,
+    resume: bool = False,
+    accelerator: str = "auto",
+    progress: Progress | None = None,
+    text_rows: TextRows | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> TrainedExperiment | None:
+    """Train and write the best weights to `out`; None in every process but the first.
+
+    `work` keeps `last.ckpt` (Lightning's state, from which `resume` goes on), `best.safetensors` and TensorBoard's
+    `logs`. With `config.devices` or `nodes` above 1 Lightning starts the other processes with this command line and
+    DDP; batches are those of one process, `config.batch` windows over all of them. UsageError for what does not fit.
+    """
+    progress = progress or Progress(quiet=True)
+    if work is None and config.devices * config.nodes > 1:
+        raise UsageError("several processes without --work", expected="a folder that all of them see", fix="--work DIR")
+    with nullcontext(work) if work is not None else tempfile.TemporaryDirectory(prefix="affectrt-train-") as folder:
+        work = Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        opened = PreparedCorpus.open(corpus)
+        torch.manual_seed(config.seed)
+        network = network_of(config)
+        contract = Contract.model_validate(network.contract())
+        opened.check_fits(contract)
+        if contract.text is not None and text_rows is None:
+            raise UsageError(
+                f"the network of {config.name} reads words, and {corpus} holds no word vectors",
+                expected="word vectors of every step, or a network of faces and voices",
+                fix='in the configuration: [network] modalities = ["video", "audio"]',
+            )
+        begin_with(network, config)
+        data = _data(config, opened, contract, text_rows)
+        module = AffectModule(config, network, data.validation, _identity(config, opened))
+        state = _state(work, module.identity, resume)
+        _quiet()
+        trainer = _trainer(config, work, accelerator, progress, callbacks)
+        if trainer.is_global_zero:
+            progress.say(
+                f"{config.name}, {config.protocol}: {len(data.training)} training and {len(data.validation)} "
+                f"validation windows, fold {config.fold}, seed {config.seed}"
+            )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+            trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        if not trainer.is_global_zero:
+            return None
+        module.load_best()
+        scores = dict(zip((o.name for o in contract.outputs), module.best_scores, strict=True))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(network, out, _provenance(config, text, opened, scores))
+        return TrainedExperiment(out, scores, module.course.epoch, module.stopped or "epochs")
+
+
+def begin_with(network: Network, config: ExperimentConfig) -> None:
+    """Give the network the weights of `config.init`. UsageError for a part that is missing or of another size."""
+    found = set()
+    for path in config.init.files:
+        try:
+            part = load_part(path)
+        except CheckpointError as error:
+            if "whole network" not in error.found:
+                raise
+            whole = load_checkpoint(path).model
+            if whole.config != network.config:
+                raise UsageError(
+                    f"{path} holds another network than {config.name}",
+                    expected="a checkpoint of the same configuration",
+                    fix="leave init.files out, or name the parts that fit",
+                ) from None
+            network.load_state_dict(whole.state_dict())
+            return
+        if part.part.system != network.system or part.part.chosen(network.config) != part.part.chosen(part.config):
+            raise UsageError(
+                f"{path} holds a {part.part.name} that does not fit the network of {config.name}",
+                expected=f"{part.part.chosen(network.config)}"
+                if part.part.system == network.system
+                else network.system,
+            )
+        network.get_submodule(part.part.path).load_state_dict(part.module.state_dict())
+        found.add(part.part.name)
+    if missing := [name for name in config.init.needs if name not in found]:
+        raise UsageError(
+            f"{config.name} begins with the weights of {' and '.join(missing)}, and none are given",
+            expected=f"one file for each of {', '.join(config.init.needs)}",
+            fix="affectrt import PUBLISHED --out PART.safetensors, then affectrt train … --init PART.safetensors",
+        )
+
+
+def _data(
+    config: ExperimentConfig, corpus: PreparedCorpus, contract: Contract, text_rows: TextRows | None
+) -> WindowData:
+    train, validation = (sorted(corpus.videos(split), key=lambda v: v.name) for split in ("train", "validation"))
+    sets = [
+        WindowSet(videos, contract, config.rules, hop=config.hop, scored=scored, text_rows=text_rows)
+        for videos, scored in zip(folds(train, validation, config.fold), (False, True), strict=True)
+    ]
+    return WindowData(config, *sets)
+
+
+def _trainer(
+    config: ExperimentConfig, work: Path, accelerator: str, progress: Progress, callbacks: Sequence[Callback]
+) -> Trainer:
+    from lightning.pytorch.strategies import DDPStrategy
+
+    many = config.devices * config.nodes > 1
+    cpu = accelerator == "cpu" or not torch.cuda.is_available()
+    if cpu and config.precision == "16-mixed":
+        raise UsageError("precision 16-mixed on a CPU", expected="32-true or bf16-mixed", fix="--precision bf16-mixed")
+    plugins = []
+    if many and cpu:
+        from .batch_norm import CpuSyncBatchNorm
+
+        plugins.append(CpuSyncBatchNorm())
+    # Parts that are released later are known to DDP from the beginning and have no gradient until then.
+    strategy: Any = DDPStrategy(find_unused_parameters=True) if many else "auto"
+    bar: list[Callback] = [RichProgressBar(console_kwargs={"stderr": True})] if progress.visible else []
+    try:
+        return Trainer(
+            accelerator="cpu" if cpu else accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            strategy=strategy,
+            precision=config.precision,
+            max_epochs=config.epochs,
+            callbacks=[*bar, TellEpochs(progress.say), *callbacks, KeepState(work)],
+            logger=TensorBoardLogger(work, name="logs", version=""),
+            plugins=plugins,
+            sync_batchnorm=many and not cpu,
+            use_distributed_sampler=False,  # ours shares global batches out
+            num_sanity_val_steps=0,
+            enable_progress_bar=bool(bar),
+            enable_model_summary=False,
+            log_every_n_steps=10,
+        )
+    except lightning.fabric.utilities.exceptions.MisconfigurationException as error:
+        raise UsageError(
+            f"{config.devices} device(s) of the kind {accelerator}: {error}",
+            expected="devices that this machine has",
+            fix="--devices 1, or --accelerator cpu",
+        ) from error
+
+
+def _identity(config: ExperimentConfig, corpus: PreparedCorpus) -> str:
+    told = f"{config.model_dump_json(exclude=WITHOUT_IDENTITY)}\n{corpus.fingerprint}"
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _state(work: Path, identity: str, resume: bool) -> Path | None:
+    """The state to go on from, if there is one and it is this training's."""
+    path = work / "last.ckpt"
+    if not resume or not path.exists():
+        return None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)[STATE]["identity"]
+    except Exception as error:  # torch raises many kinds for a broken file, and says in each that it is broken
+        raise UsageError(
+            f"{path} is not a training state: {error}", fix="train without --resume, or name another --work folder"
+        ) from error
+    if found != identity:
+        raise UsageError(
+            f"{path} was left by a training with another configuration or corpus",
+            expected="the state of the same experiment",
+            fix="train without --resume, or name another --work folder",
+        )
+    return path
+
+
+def _provenance(
+    config: ExperimentConfig, text: str, corpus: PreparedCorpus, scores: dict[str, float]
+) -> dict[str, Any]:
+    """Nothing here changes from one run of the experiment to the next: no date, no duration, no machine."""
+    return {
+        "recipe": config.name,
+        "recipe_text": text,
+        "experiment": config.model_dump(mode="json", exclude=WITHOUT_IDENTITY),
+        "training_corpus": f"prepared corpus {corpus.name} ({corpus.kind}), fold {config.fold}",
+        "corpus_sha256": corpus.fingerprint,
+        "seed": config.seed,
+        "licence": config.licence,
+        "intended_use": config.intended_use,
+        "limits": config.limits,
+        "versions": {
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "lightning": str(lightning.__version__),
+        },
+        "validation_ccc": scores,
+    }
+
+
+def _quiet() -> None:
+    """Lightning's advice and advertisements, which do not concern who runs an experiment."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)

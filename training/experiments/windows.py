@@ -1,0 +1,57 @@
+"""Where windows begin: RCMA's series with a last window at the end, CAV's clips as its authors count them and whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CAV_FRAMES", "ClipWindow", "author_clip_windows", "clip_windows", "series_windows"]
+
+CAV_FRAMES = 128  # 8 clips of 16 frames
+
+
+def series_windows(rows: int, window: int = 300, hop: int = 200) -> list[int]:
+    """First rows of RCMA's windows (papers.md §3.1; C2 base/dataset.py:123-140), [] of no rows.
+
+    ⌊(rows − window) / hop⌋ + 1 windows, and one that ends at the last row where those do not reach it: 700 rows begin
+    at 0, 200, 400; 650 at 0, 200, 350. Fewer rows than a window holds are one window, whose end is padded.
+    """
+    if rows <= 0:
+        return []
+    if rows <= window:
+        return [0]
+    starts = list(range(0, rows - window + 1, hop))
+    if starts[-1] + window < rows:
+        starts.append(rows - window)
+    return starts
+
+
+@dataclass(frozen=True)
+class ClipWindow:
+    """First frame, first frame of the sound, first label of one CAV window, all counted from 0."""
+
+    video: int
+    audio: int
+    label: int
+
+
+def clip_windows(labels: int, window: int = CAV_FRAMES, hop: int = 1) -> list[ClipWindow]:
+    """Every window of `labels` labels, aligned; 7 443 labels, a RECOLA recording of 5 minutes less the valence's
+    annotation delay of 58, give 7 316."""
+    return [ClipWindow(start, start, start) for start in range(0, labels - window + 1, hop)]
+
+
+def author_clip_windows(
+    labels: int, window: int = CAV_FRAMES, hop: int = 1, *, first_number: int = 1
+) -> list[ClipWindow]:
+    """The windows that survive the CAV authors' enumeration (papers.md §1.7 #8, #9; C1 audiovisualdataset_new.py).
+
+    Their frame *numbers* s … s + 127 are paired with the sound from frame s + 1 and the labels s … s + 127, s counted
+    from 1. Where pictures are numbered from 1, as on disk, the frame of number s lies at s − 1: the picture lags one
+    frame behind sound and labels, and one window of all is lost: 7 315 a subject. Where they are numbered from 0, the
+    slice of every window but the first is one frame short, so that one window is left.
+    """
+    if labels < window:
+        return []
+    if first_number == 0:
+        return [ClipWindow(0, 0, 0)]
+    return [ClipWindow(start - 1, start, start) for start in range(1, labels - window + 1, hop)]
