@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from affectrt.bundle.errors import AffectError, MediaError, UsageError
 
-__all__ = ["Corpus", "CorpusVideo", "Split", "Truth", "read_annotation", "transcript_of"]
+__all__ = ["Corpus", "CorpusVideo", "Split", "Truth", "read_annotation", "read_record", "transcript_of"]
 
 Split = Literal["train", "validation", "test"]
 Truth = npt.NDArray[np.float32]
@@ -139,7 +139,7 @@ def read_annotation(path: Path) -> Truth:
     return values.astype(np.float32)
 
 
-def _read_record(root: Path) -> tuple[dict[str, str], float | None, int | None]:
+def read_record(root: Path) -> tuple[dict[str, str], float | None, int | None]:
     """Who is in each clip, rows a second, and the seed of drawn people, from `corpus.json` if there is one."""
     path = root / RECORD
     if not path.is_file():
@@ -178,7 +178,7 @@ class Corpus:
                 expected=f"{MEDIA}/<video>.mp4 and {ANNOTATIONS}/{{train,validate}}/<trial>.txt, as in Aff-Wild2",
                 fix="give the folder that contains raw_videos",
             )
-        return cls(root, splits, *_read_record(root))
+        return cls(root, splits, *read_record(root))
 
     @property
     def name(self) -> str:

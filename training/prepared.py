@@ -18,6 +18,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,13 +79,16 @@ class PreparedVideo:
         told = value_from_json(path.read_bytes())["words"]
         return tuple(Word(str(word["word"]), float(word["start"]), float(word["end"])) for word in told)
 
-    def _mapped(self, what: str) -> npt.NDArray[np.generic]:
+    def _mapped(self, what: str) -> npt.NDArray[Any]:
         # NumPy cannot map what is empty.
         empty = what in {"crops", "waveform"} and self.record.is_empty(what)
-        return np.load(self.folder / f"{what}.npy", mmap_mode=None if empty else "r", allow_pickle=False)
+        array: npt.NDArray[Any]
+        array = np.load(self.folder / f"{what}.npy", mmap_mode=None if empty else "r", allow_pickle=False)
+        return array
 
-    def _array(self, what: str) -> npt.NDArray[np.generic]:
-        return np.load(self.folder / f"{what}.npy", allow_pickle=False)
+    def _array(self, what: str) -> npt.NDArray[Any]:
+        array: npt.NDArray[Any] = np.load(self.folder / f"{what}.npy", allow_pickle=False)
+        return array
 
 
 def crops_of_step(

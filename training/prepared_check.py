@@ -103,9 +103,9 @@ def _check_header(beginning: bytes, dtype: str, shape: tuple[int, ...], size: in
     """ValueError unless an .npy file has this type and shape, in C order, and as many bytes as these need."""
     stream = io.BytesIO(beginning)
     try:
-        if np.lib.format.read_magic(stream) != (1, 0):  # type: ignore[no-untyped-call]
+        if np.lib.format.read_magic(stream) != (1, 0):
             raise ValueError("is of another .npy version than 1.0")
-        found_shape, fortran, found = np.lib.format.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]
+        found_shape, fortran, found = np.lib.format.read_array_header_1_0(stream)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"is no .npy file: {error}") from None
     if found.hasobject:

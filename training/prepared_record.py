@@ -15,6 +15,8 @@ __all__ = [
     "ARRAYS",
     "CORPUS_FILE",
     "FORMAT",
+    "NAME_PATTERN",
+    "NPY_HEADER_BYTES",
     "VIDEOS",
     "Clock",
     "ContractParts",
@@ -36,7 +38,8 @@ Kind = Literal["affwild2", "recola", "folder", "synthetic"]
 Clock = Literal["steps", "pictures"]
 FacesFrom = Literal["given", "found", "whole"]
 Count = Annotated[int, Field(ge=0)]
-Name = Annotated[str, Field(pattern=r"^\w[\w.,()+@ \-]{0,199}$")]
+NAME_PATTERN = r"^\w[\w.,()+@ \-]{0,199}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Text = Annotated[str, Field(max_length=2000)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

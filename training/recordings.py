@@ -28,7 +28,7 @@ from .media import open_media
 if TYPE_CHECKING:
     from affectrt.models.network import Network
 
-__all__ = ["Spans", "record_source", "record_spans", "record_video"]
+__all__ = ["Spans", "of_every_step", "record_source", "record_spans", "record_video"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def record_source(contract: Contract, source: Source, *, margin: bool = False) -
     spans of several frames are then put together from these crops. Words are not among them: `record_video` adds those.
     """
     frames = contract.video.span_frames if contract.video is not None else 1
-    contract = _of_every_step(contract, margin=margin)
+    contract = of_every_step(contract, margin=margin)
     kept: list[Request] = []
     encoders = contract.encoder_stages
 
@@ -166,7 +166,7 @@ def record_spans(
     return drawn
 
 
-def _of_every_step(contract: Contract, *, margin: bool) -> Contract:
+def of_every_step(contract: Contract, *, margin: bool) -> Contract:
     """The contract with single frames, `resize_px` wide with a `margin`, and a run of the fusion at every step."""
     video, fusion = contract.video, contract.fusion
     if video is not None:
