@@ -110,7 +110,7 @@ class Init(Record):
 
 
 class PublishedFigure(Record):
-    """A CCC that the authors publish. Only those of papers.md §5."""
+    """A CCC that the authors publish. None that was not found in it or in notes on it."""
 
     split: Literal["validation", "test"]
     valence: float | None = None
@@ -120,7 +120,7 @@ class PublishedFigure(Record):
 
 
 class Published(Record):
-    """Which table of which paper this is, its figures, and what papers.md says was not found."""
+    """Which table of which paper this is, its figures, and what of it could not be found."""
 
     paper: str
     table: str
@@ -194,7 +194,7 @@ class ExperimentConfig(Record):
 
 
 _DEFAULTS: Mapping[Any, Mapping[str, Any]] = {
-    # papers.md §3.4
+    # arXiv 2403.13659; C2 main.py, base/trainer.py
     "rcma": {
         "epochs": 100,
         "batch": 12,
@@ -204,7 +204,7 @@ _DEFAULTS: Mapping[Any, Mapping[str, Any]] = {
         "release": {"stages": 3},
         "early_stop": 50,
     },
-    # papers.md §1.4
+    # C1 main.py, train.py
     "cav": {
         "epochs": 60,
         "batch": 16,

@@ -1,4 +1,4 @@
-"""Which videos train and which validate: the RCMA authors' six folds (papers.md §3.1; C2 dataset.py:24-29)."""
+"""Which videos train and which validate: the RCMA authors' six folds (C2 dataset.py:24-29)."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class AffectModule(LightningModule):
             count[places.start : places.stop] += 1
 
     def on_validation_epoch_end(self) -> None:
-        """The score: overlaps averaged, everything of all videos side by side (papers.md §3.5)."""
+        """The score: overlaps averaged, everything of all videos side by side (C2 base/logger.py:89-246)."""
         assert self._merged is not None
         both = torch.cat(self._merged, dim=1).to(self.device)
         if distributed.is_initialized() and distributed.get_world_size() > 1:

@@ -69,7 +69,7 @@ def batch_loss(rules: Rules, estimates: Tensor, truth: Tensor, mask: Tensor, *, 
 
 
 def author_cav_loss(estimates: Tensor, truth: Tensor) -> Tensor:
-    """The CAV authors' 1 − ρ_c (papers.md §1.4; C1 losses/CCC_loss.py:13-24), mean over windows and dimensions.
+    """The CAV authors' 1 − ρ_c (C1 losses/CCC_loss.py:13-24), mean over windows and dimensions.
 
     ρ = Σ v_x v_y / (√Σv_x² · √Σv_y² + 1e-8); ρ_c = 2 ρ s_x s_y / (s_x² + s_y² + (x̄ − ȳ)² + 1e-8), s unbiased.
     (B, T, dimensions); a series of one value has no deviation: NaN, as there.

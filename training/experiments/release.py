@@ -1,4 +1,4 @@
-"""RCMA's three-stage release: which parts of the backbones learn from which stage on (papers.md §3.2, freezing)."""
+"""RCMA's three-stage release: which parts of the backbones learn when (C2 base/parameter_control.py:53-98)."""
 
 from __future__ import annotations
 

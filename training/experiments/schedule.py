@@ -48,8 +48,8 @@ class Course:
 
     `stage` counts released stages; `since` epochs of this optimiser; `reductions` of its rate; `bad` epochs of the
     plateau without a best score; `stale` epochs without one at all, which stages do not reset (as in the framework
-    that the RCMA authors build on). The best score is shared by all stages (C2 scheduler.py:120-151). papers.md does
-    not say whether the plateau counts during warm-up: here it does not.
+    that the RCMA authors build on). The best score is shared by all stages (C2 scheduler.py:120-151). Whether
+    the plateau counts during warm-up is not known: here it does not.
     """
 
     config: ExperimentConfig

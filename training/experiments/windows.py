@@ -10,7 +10,7 @@ CAV_FRAMES = 128  # 8 clips of 16 frames
 
 
 def series_windows(rows: int, window: int = 300, hop: int = 200) -> list[int]:
-    """First rows of RCMA's windows (papers.md §3.1; C2 base/dataset.py:123-140), [] of no rows.
+    """First rows of RCMA's windows (C2 base/dataset.py:123-140), [] of no rows.
 
     ⌊(rows − window) / hop⌋ + 1 windows, and one that ends at the last row where those do not reach it: 700 rows begin
     at 0, 200, 400; 650 at 0, 200, 350. Fewer rows than a window holds are one window, whose end is padded.
@@ -43,7 +43,7 @@ def clip_windows(labels: int, window: int = CAV_FRAMES, hop: int = 1) -> list[Cl
 def author_clip_windows(
     labels: int, window: int = CAV_FRAMES, hop: int = 1, *, first_number: int = 1
 ) -> list[ClipWindow]:
-    """The windows that survive the CAV authors' enumeration (papers.md §1.7 #8, #9; C1 audiovisualdataset_new.py).
+    """The windows that survive the CAV authors' enumeration (C1 audiovisualdataset_new.py:109-137).
 
     Their frame *numbers* s … s + 127 are paired with the sound from frame s + 1 and the labels s … s + 127, s counted
     from 1. Where pictures are numbered from 1, as on disk, the frame of number s lies at s − 1: the picture lags one

@@ -1,0 +1,66 @@
+"""A corpus and networks so small that a whole training takes a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["tiny", "toy"]
+
+TINY = {
+    "window_steps": 20,
+    "default_hop_steps": 10,
+    "resize_px": 18,
+    "crop_px": 16,
+    "ir_units": [1, 1],
+    "ir_widths": [4, 8],
+    "video_dim": 8,
+    "vggish_channels": [2, 2, 4, 4, 4, 4],
+    "vggish_hidden": 8,
+    "audio_dim": 8,
+    "video_tcn": [8],
+    "audio_tcn": [8],
+    "head_hidden": 8,
+}
+TINY_CAV = {
+    "resize_px": 34,
+    "crop_px": 32,
+    "i3d_stem": [2, 2, 4],
+    "i3d_mixed": [[2, 2, 2, 2, 2, 2]] * 9,
+    "audio_channels": [2, 2, 4, 4, 8],
+    "head_hidden": [4],
+}
+
+
+def tiny(system: str = "rcma", **changes: Any) -> Any:
+    """A configuration of a tiny network; `fields` are merged into the network's."""
+    from affectrt.training.experiments.config import ExperimentConfig
+
+    variant, fields = ("demo", TINY) if system == "rcma" else ("cav-demo", TINY_CAV)
+    told = {
+        "name": "toy",
+        "system": system,
+        "network": {"variant": variant, "fields": {**fields, **changes.pop("fields", {})}},
+        "output": "both",
+        "epochs": 4,
+        "batch": 4,
+        "hop": 10 if system == "rcma" else 8,
+        "seed": 3,
+        "optimiser": {"learning_rate": 5e-3},
+        "licence": "CC0-1.0",
+        "intended_use": "tests",
+    }
+    if system == "rcma":
+        told["schedule"] = {"kind": "plateau", "warm_up_epochs": 1}
+    return ExperimentConfig.model_validate({**told, **changes})
+
+
+def toy(root: Path, config: Any, **changes: Any) -> Path:
+    """The toy corpus for a configuration's network."""
+    from doubles.toy_prepared import make_toy_corpus
+
+    from affectrt.bundle.contract import Contract
+    from affectrt.training.experiments.config import network_of
+
+    return make_toy_corpus(root, Contract.model_validate(network_of(config).contract()), **changes)
+

@@ -1,0 +1,214 @@
+"""Whole trainings of tiny networks: they learn, go on after an interruption to the same bits, refuse what cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.tiny_experiments import tiny, toy
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+from lightning.pytorch.callbacks import Callback  # noqa: E402
+
+from affectrt.bundle.errors import UsageError  # noqa: E402
+from affectrt.models.checkpoint import load_checkpoint, save_checkpoint, save_part  # noqa: E402
+from affectrt.models.parts import PARTS  # noqa: E402
+from affectrt.training.experiments.config import network_of  # noqa: E402
+from affectrt.training.experiments.run import begin_with, train_experiment  # noqa: E402
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(Callback):
+    """Ends a training before a batch, or after the end of an epoch: nothing more of it runs."""
+
+    def __init__(self, epoch: int, batch: int | None) -> None:
+        self.epoch, self.batch = epoch, batch
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+            raise Killed
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        if self.batch is None and trainer.current_epoch == self.epoch:
+            raise Killed
+
+
+def run(config: Any, corpus: Path, out: Path, **more: Any) -> Any:
+    return train_experiment(config, "text", corpus, out, accelerator="cpu", **more)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy(tmp_path_factory.mktemp("toy") / "rcma", tiny())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_a_tiny_network_learns_valence_from_light(corpus: Path, tmp_path: Path) -> None:
+    config = tiny(output="valence", epochs=6)
+    trained = run(config, corpus, tmp_path / "toy.safetensors")
+    assert trained.ccc["valence"] > 0.6
+    loaded = load_checkpoint(trained.checkpoint)
+    assert loaded.provenance["recipe"] == "toy"
+    assert loaded.provenance["validation_ccc"] == trained.ccc
+    assert str(tmp_path) not in str(loaded.provenance)
+
+
+HARD = {
+    "protocol": "published",
+    "epochs": 9,
+    "early_stop": None,
+    "release": {"stages": 3, "below": 1e-3, "min_epochs": 1},
+    "schedule": {"kind": "plateau", "warm_up_epochs": 1, "patience": 0},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kills"),
+    [
+        ({"drop_modality": 0.3, "release": {"stages": 3}, "epochs": 3}, [(0, 1), (1, 0), (2, None)]),
+        # releases and a plateau within nine epochs
+        pytest.param(HARD, [(e, b) for e in range(9) for b in (0, 1, None)], marks=pytest.mark.slow),
+    ],
+    ids=["repaired", "published-with-releases"],
+)
+def test_a_training_that_was_killed_goes_on_to_the_same_bits(
+    corpus: Path, tmp_path: Path, changes: dict[str, Any], kills: list[tuple[int, int | None]]
+) -> None:
+    config = tiny(**changes)
+    whole = run(config, corpus, tmp_path / "whole.safetensors", work=tmp_path / "whole")
+    work = tmp_path / "killed"
+    for kill in kills:
+        with pytest.raises(Killed):
+            run(config, corpus, tmp_path / "no.safetensors", work=work, resume=True, callbacks=[KillAt(*kill)])
+    resumed = run(config, corpus, tmp_path / "resumed.safetensors", work=work, resume=True)
+    assert resumed.ccc == whole.ccc and resumed.epochs == whole.epochs
+    assert (tmp_path / "resumed.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert (work / "best.safetensors").read_bytes() == (tmp_path / "whole/best.safetensors").read_bytes()
+    ends = [torch.load(f / "last.ckpt", weights_only=True) for f in (work, tmp_path / "whole")]
+    assert ends[0]["affectrt"]["course"] == ends[1]["affectrt"]["course"]
+    if "schedule" in changes:
+        assert ends[0]["affectrt"]["course"]["stage"] == 3
+    for name, tensor in ends[0]["state_dict"].items():
+        assert torch.equal(tensor, ends[1]["state_dict"][name]), name
+    moments = [end["optimizer_states"][0]["state"] for end in ends]
+    assert all(torch.equal(moments[0][i][k], moments[1][i][k]) for i in moments[0] for k in moments[0][i])
+
+
+def test_going_on_with_a_finished_training_repeats_its_result(corpus: Path, tmp_path: Path) -> None:
+    config = tiny(epochs=2)
+    first = run(config, corpus, tmp_path / "a.safetensors", work=tmp_path / "work")
+    second = run(config, corpus, tmp_path / "b.safetensors", work=tmp_path / "work", resume=True)
+    assert first.ccc == second.ccc
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_the_state_of_another_training_is_refused(corpus: Path, tmp_path: Path) -> None:
+    run(tiny(epochs=1), corpus, tmp_path / "a.safetensors", work=tmp_path / "work")
+    with pytest.raises(UsageError, match="another configuration"):
+        run(tiny(epochs=1, seed=4), corpus, tmp_path / "a.safetensors", work=tmp_path / "work", resume=True)
+    (tmp_path / "work/last.ckpt").write_bytes(b"nonsense")
+    with pytest.raises(UsageError, match="not a training state"):
+        run(tiny(epochs=1), corpus, tmp_path / "a.safetensors", work=tmp_path / "work", resume=True)
+
+
+def test_cav_trains_its_fusion_and_leaves_its_encoders_as_they_were(tmp_path: Path) -> None:
+    config = tiny("cav", epochs=2)
+    corpus = toy(tmp_path / "toy", config, train=(168,), validation=(152,))
+    torch.manual_seed(config.seed)
+    before = network_of(config).state_dict()
+    trained = run(config, corpus, tmp_path / "cav.safetensors")
+    after = load_checkpoint(trained.checkpoint).model.state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"fusions"}
+
+
+@pytest.mark.parametrize("protocol", ["published", "repaired"])
+def test_frozen_batch_norms_drift_as_published_and_stay_when_repaired(
+    corpus: Path, tmp_path: Path, protocol: str
+) -> None:
+    config = tiny(protocol=protocol, epochs=1, release={"stages": 1})
+    torch.manual_seed(config.seed)
+    before = network_of(config).state_dict()
+    after = load_checkpoint(run(config, corpus, tmp_path / "x.safetensors").checkpoint).model.state_dict()
+    moved = {n for n in before if n.startswith("encoders.video.backbone") and not torch.equal(before[n], after[n])}
+    frozen = {name for name in moved if ".output." not in name}
+    assert moved - frozen
+    assert bool(frozen) == (protocol == "published")
+    assert all("running" in name or "tracked" in name for name in frozen)
+
+
+def test_a_step_without_a_face_has_a_feature_of_zeros_when_repaired_and_that_of_a_black_frame_as_published(
+    tmp_path: Path,
+) -> None:
+    from affectrt.bundle.contract import Contract
+    from affectrt.training.experiments.data import collated
+    from affectrt.training.experiments.module import AffectModule
+    from affectrt.training.experiments.series import WindowSet
+    from affectrt.training.prepared import PreparedCorpus
+
+    found = {}
+    root = toy(tmp_path / "toy", tiny(), train=(15,), unseen=(4,))
+    for protocol in ("published", "repaired"):
+        config = tiny(protocol=protocol)
+        torch.manual_seed(0)
+        network = network_of(config).eval()
+        contract = Contract.model_validate(network.contract())
+        windows = WindowSet(PreparedCorpus.open(root).videos("train"), contract, config.rules, hop=10, scored=False)
+        with torch.inference_mode():
+            features = AffectModule(config, network, windows).features(collated([windows.item(0)]))
+            black = network.encoders["video"](torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
+            seen = network.encoders["video"](collated([windows.item(0)])["frames"][0, 3:4])
+        torch.testing.assert_close(features["video"][0, 3], seen[0])
+        found[protocol] = features["video"][0]
+        expected = black[0] if protocol == "published" else torch.zeros(8)
+        for step in (4, 15, 19):  # no face; past the end of the video
+            torch.testing.assert_close(found[protocol][step], expected)
+        assert bool(features["audio"][0, 17].any()) == (protocol == "published")
+
+
+def test_weights_to_begin_with_must_fit_and_be_there(tmp_path: Path) -> None:
+    config = tiny(init={"needs": ["ir50"]})
+    torch.manual_seed(1)
+    other = network_of(config)
+    with pytest.raises(UsageError, match="begins with the weights of ir50"):
+        begin_with(network_of(config), config)
+    part, path = PARTS["ir50"], tmp_path / "ir50.safetensors"
+    save_part(part, other.get_submodule(part.path), other.config, path, {})
+    given = config.model_copy(update={"init": config.init.model_copy(update={"files": (path,)})})
+    network = network_of(given)
+    begin_with(network, given)
+    ours, theirs = (n.get_submodule(part.path).state_dict() for n in (network, other))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    wider = tiny(fields={"video_dim": 9}).model_copy(update={"init": given.init})
+    with pytest.raises(UsageError, match="does not fit"):
+        begin_with(network_of(wider), wider)
+    whole = tmp_path / "whole.safetensors"
+    save_checkpoint(other, whole, {})
+    from_whole = given.model_copy(update={"init": given.init.model_copy(update={"files": (whole,)})})
+    begin_with(network, from_whole)
+    assert all(torch.equal(network.state_dict()[n], t) for n, t in other.state_dict().items())
+    with pytest.raises(UsageError, match="another network"):
+        begin_with(network_of(wider), wider.model_copy(update={"init": from_whole.init}))
+
+
+def test_a_corpus_of_another_contract_and_words_without_vectors_are_refused(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="prepared for another contract"):
+        run(tiny(fields={"resize_px": 20}), corpus, tmp_path / "x.safetensors")
+    reads = tiny(network={"variant": "demo", "modalities": ["video", "audio", "text"]})
+    with pytest.raises(UsageError, match="prepared for another contract|reads words"):
+        run(reads, corpus, tmp_path / "x.safetensors")
+
+
+def test_half_precision_on_a_cpu_is_refused(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="16-mixed on a CPU"):
+        run(tiny(precision="16-mixed"), corpus, tmp_path / "x.safetensors")
