@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -113,10 +114,8 @@ def _tell(videos: object, left_out: int) -> None:
         chosen = [v for v in videos if isinstance(v, VideoRecord) and v.split == split]
         if chosen:
             steps = sum(v.steps for v in chosen)
-            shares = (
-                f"{100 * sum(getattr(v, of) for v in chosen) / steps:.1f} %" for of in ("annotated", "seen", "heard")
-            )
-            annotated, seen, heard = shares
+            counts = (sum(getattr(v, of) for v in chosen) for of in ("annotated", "seen", "heard"))
+            annotated, seen, heard = (f"{100 * count / steps:.1f} %" for count in counts)
             typer.echo(
                 f"{split:<11} {len(chosen)} videos, {steps} steps, {annotated} annotated, "
                 f"{seen} with a face, {heard} with sound"
@@ -185,7 +184,7 @@ def _contract(text: str) -> Contract:
     with torch.device("meta"):
         if path.suffix == ".toml":
             return Contract.model_validate(network_of(read_config(path)[0]).contract())
-        configs = {
+        configs: dict[str, Callable[[], Any]] = {
             "rcma": sizes.paper_config,
             "cav": sizes.cav_paper_config,
             "rcma-demo": sizes.demo_config,

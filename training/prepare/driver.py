@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -147,16 +148,17 @@ def _held(out: Path) -> Iterator[None]:
                 fix="--out ANOTHER",
             )
         (out / VIDEOS).mkdir(parents=True, exist_ok=True)
-        (out / UNFINISHED).mkdir(exist_ok=True)
-        lock = (out / UNFINISHED / "lock").open("w")
+        lock = os.open(out, os.O_RDONLY)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror or error}", fix="--out ANOTHER") from None
-    with lock:
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(f"another prepare writes to {out}", fix="wait for it, or stop it") from None
         yield
+    finally:
+        os.close(lock)
 
 
 def _check_place(out: Path, plan: dict[str, object]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ CELLS = 20
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2430}
 table{border-collapse:collapse;font-size:13px}td,th{padding:.2rem .7rem;border-bottom:1px solid #dde2e8;text-align:left}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}h2{margin-top:2.2rem}svg{max-width:100%}
-.wide{overflow-x:auto}svg text{font:12px system-ui,sans-serif;fill:#1c2430}.pictures{display:flex;flex-wrap:wrap;gap:2rem}
-@media(prefers-color-scheme:dark){body{background:#14181d;color:#dfe5ec}td,th{border-color:#333b45}svg text{fill:#dfe5ec}}"""
+.wide{overflow-x:auto}svg text{font:12px system-ui,sans-serif;fill:#1c2430}
+.pictures{display:flex;flex-wrap:wrap;gap:2rem}
+@media(prefers-color-scheme:dark){body{background:#14181d;color:#dfe5ec}td,th{border-color:#333b45}
+svg text{fill:#dfe5ec}}"""
 
 
 def write_report(corpus: PreparedCorpus, path: Path) -> Path:
@@ -38,7 +41,8 @@ def page(corpus: PreparedCorpus) -> str:
     title = f"{escape(corpus.name)}: a prepared corpus"
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
-        f"<h1>{title}</h1><p>{record.kind}, clock of {record.clock}, faces {record.faces}. {escape(record.licence)}</p>",
+        f"<h1>{title}</h1><p>{record.kind}, clock of {record.clock}, faces {record.faces}.",
+        f"{escape(record.licence)}</p>",
         _table(("", *SUMMED), _summed(corpus)),
         "<h2>What is missing, and why</h2>",
         _left_out(corpus),
@@ -46,7 +50,7 @@ def page(corpus: PreparedCorpus) -> str:
         "<h2>Where the annotation lies</h2><p>The share of annotated steps in each cell of the valence-arousal plane; "
         "an empty cell is one that nobody can learn from this corpus.</p><div class=pictures>",
         *(
-            f"<figure>{_plane(_labels(corpus, split))}<figcaption>{split}</figcaption></figure>"
+            f"<figure>{_plane(_counts(corpus, split))}<figcaption>{split}</figcaption></figure>"
             for split in corpus.splits
         ),
         "</div><h2>Lengths and frame rates</h2><div class=pictures>",
@@ -81,7 +85,7 @@ def _left_out(corpus: PreparedCorpus) -> str:
 
 
 def _dropped(videos: Sequence[PreparedVideo]) -> str:
-    rows = [(v.name, why, count) for v in videos for why, count in v.record.dropped.items()]
+    rows: list[tuple[object, ...]] = [(v.name, why, count) for v in videos for why, count in v.record.dropped.items()]
     rows += [(v.name, note, "") for v in videos for note in v.record.notes]
     if not rows:
         return "<p>Nothing was dropped from a video.</p>"
@@ -103,7 +107,7 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %"
 
 
-def _labels(corpus: PreparedCorpus, split: str) -> npt.NDArray[np.float64]:
+def _counts(corpus: PreparedCorpus, split: str) -> npt.NDArray[np.float64]:
     """(CELLS, CELLS) counts of annotated steps: arousal from low to high, then valence."""
     counts = np.zeros((CELLS, CELLS))
     edges = np.linspace(-1, 1, CELLS + 1)
@@ -145,7 +149,7 @@ def _lengths(videos: Sequence[PreparedVideo]) -> Sequence[tuple[str, int]]:
     at = np.searchsorted(ends, [video.record.seconds for video in videos], side="right")
     names = [
         f"under {ends[0]} s",
-        *(f"{a} to {b} s" for a, b in zip(ends, ends[1:], strict=False)),
+        *(f"{a} to {b} s" for a, b in pairwise(ends)),
         f"{ends[-1]} s and more",
     ]
     counts = Counter(at.tolist())
