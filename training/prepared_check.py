@@ -125,7 +125,7 @@ def _wrong_values(small: dict[str, npt.NDArray[np.generic]], video: VideoRecord,
     span = parts.audio.span_samples if parts.audio is not None else 0
     if ((crop < -1) | (crop >= video.crops)).any():
         wrong.append(f"crop_of_step.npy names rows outside -1 … {video.crops - 1}")
-    if ((start < -1) | (start + span > video.samples)).any():
+    if (start < -1).any() or (start[start >= 0] + span > video.samples).any():
         wrong.append("start_of_step.npy names spans beyond the waveform")
     nothing = np.isnan(labels)
     if (nothing[:, 0] != nothing[:, 1]).any() or (np.abs(labels[~nothing]) > 1).any():
