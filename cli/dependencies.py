@@ -26,7 +26,12 @@ MODULES: dict[str, dict[str, str]] = {
     "text": {"tokenizers": "tokenizers", "webvtt": "webvtt-py", "pocketsphinx": "pocketsphinx"},
     "vosk": {"vosk": "vosk"},
     "sherpa": {"sherpa_onnx": "sherpa-onnx"},
-    "train": {"tomli": "tomli"} if sys.version_info < (3, 11) else {},
+    "train": {
+        "lightning": "lightning",
+        "torchmetrics": "torchmetrics",
+        "tensorboard": "tensorboard",
+        **({"tomli": "tomli"} if sys.version_info < (3, 11) else {}),
+    },
     "modelopt": {
         "modelopt": "nvidia-modelopt",
         "onnx_graphsurgeon": "onnx-graphsurgeon",

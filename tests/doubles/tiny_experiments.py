@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["tiny", "toy"]
+__all__ = ["as_toml", "tiny", "toy"]
 
 TINY = {
     "window_steps": 20,
@@ -64,3 +65,13 @@ def toy(root: Path, config: Any, **changes: Any) -> Path:
 
     return make_toy_corpus(root, Contract.model_validate(network_of(config).contract()), **changes)
 
+
+def as_toml(config: Any) -> str:
+    """The file of a configuration."""
+
+    def table(data: dict[str, Any], path: str) -> str:
+        own = [f"{key} = {json.dumps(v)}\n" for key, v in data.items() if v is not None and not isinstance(v, dict)]
+        below = [f"\n[{path}{key}]\n{table(v, f'{path}{key}.')}" for key, v in data.items() if isinstance(v, dict)]
+        return "".join([*own, *below])
+
+    return table(config.model_dump(mode="json"), "")

@@ -51,7 +51,13 @@ def test_a_published_configuration_is_valid_and_its_network_can_be_built_at_full
         assert config.published.not_found
     if config.system == "rcma":
         assert (config.optimiser.learning_rate, config.optimiser.weight_decay) == (1e-5, 1e-3)
-        assert (config.batch, config.epochs, config.hop, config.early_stop, config.release.stages) == (12, 100, 200, 50, 3)
+        assert (config.batch, config.epochs, config.hop, config.early_stop, config.release.stages) == (
+            12,
+            100,
+            200,
+            50,
+            3,
+        )
         assert (config.schedule.kind, config.schedule.warm_up) == ("plateau", "published")
     else:
         assert (config.optimiser.learning_rate, config.optimiser.weight_decay) == (1e-4, 0.0)

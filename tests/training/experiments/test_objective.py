@@ -55,7 +55,9 @@ def test_published_rcma_loss_of_a_perfect_window_is_one_three_hundredth() -> Non
     mask = torch.ones(1, 300, dtype=torch.bool)
     loss = batch_loss(RULES["rcma", "published"], truth, truth, mask, per_window=False)
     assert float(loss) == pytest.approx(1 / 300, rel=1e-5)
-    assert float(batch_loss(RULES["rcma", "repaired"], truth, truth, mask, per_window=False)) == pytest.approx(0, abs=1e-6)
+    assert float(batch_loss(RULES["rcma", "repaired"], truth, truth, mask, per_window=False)) == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_repaired_rcma_loss_does_not_see_what_is_not_annotated() -> None:
@@ -74,9 +76,7 @@ def test_repaired_rcma_loss_does_not_see_what_is_not_annotated() -> None:
 
 def test_published_cav_loss_is_over_the_batch() -> None:
     estimates, truth = series(16, 1)
-    loss = batch_loss(
-        RULES["cav", "published"], estimates, truth, torch.ones(16, 1, dtype=torch.bool), per_window=True
-    )
+    loss = batch_loss(RULES["cav", "published"], estimates, truth, torch.ones(16, 1, dtype=torch.bool), per_window=True)
     expected = [cav_reference(estimates[:, 0, d].tolist(), truth[:, 0, d].tolist()) for d in range(2)]
     assert float(loss) == pytest.approx(sum(expected) / 2, rel=1e-6)
 

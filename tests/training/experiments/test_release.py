@@ -22,9 +22,7 @@ def network() -> Rcma:
 def authors_order(network: Rcma) -> list[str]:
     """Our names of the visual network's tensors in the order in which the authors' network lists theirs."""
     names = [name for name, _ in network.encoders["video"].backbone.named_parameters()]
-    stem, body, output = (
-        [n for n in names if n.startswith(part)] for part in ("stem.", "body.", "output.")
-    )
+    stem, body, output = ([n for n in names if n.startswith(part)] for part in ("stem.", "body.", "output."))
     # their unit holds the shortcut before the residual branch
     return [*stem, *output, *body]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles.tiny_experiments import tiny, toy
+from doubles.tiny_experiments import TINY, as_toml, tiny, toy
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
@@ -16,11 +20,12 @@ from lightning.pytorch.callbacks import Callback  # noqa: E402
 from affectrt.bundle.errors import UsageError  # noqa: E402
 from affectrt.models.checkpoint import load_checkpoint, save_checkpoint, save_part  # noqa: E402
 from affectrt.models.parts import PARTS  # noqa: E402
+from affectrt.training.experiments.batch_norm import CpuSyncBatchNorm  # noqa: E402
 from affectrt.training.experiments.config import network_of  # noqa: E402
 from affectrt.training.experiments.run import begin_with, train_experiment  # noqa: E402
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -32,11 +37,11 @@ class KillAt(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
-            raise Killed
+            raise KilledError
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         if self.batch is None and trainer.current_epoch == self.epoch:
-            raise Killed
+            raise KilledError
 
 
 def run(config: Any, corpus: Path, out: Path, **more: Any) -> Any:
@@ -54,7 +59,8 @@ def one_thread() -> None:
 
 
 def test_a_tiny_network_learns_valence_from_light(corpus: Path, tmp_path: Path) -> None:
-    config = tiny(output="valence", epochs=6)
+    network = {"variant": "demo", "modalities": ["video"], "fields": TINY}
+    config = tiny(output="valence", epochs=12, network=network, optimiser={"learning_rate": 1e-2})
     trained = run(config, corpus, tmp_path / "toy.safetensors")
     assert trained.ccc["valence"] > 0.6
     loaded = load_checkpoint(trained.checkpoint)
@@ -67,7 +73,8 @@ HARD = {
     "protocol": "published",
     "epochs": 9,
     "early_stop": None,
-    "release": {"stages": 3, "below": 1e-3, "min_epochs": 1},
+    "optimiser": {"learning_rate": 0.1},
+    "release": {"stages": 3, "below": 0.05, "min_epochs": 1},
     "schedule": {"kind": "plateau", "warm_up_epochs": 1, "patience": 0},
 }
 
@@ -75,7 +82,7 @@ HARD = {
 @pytest.mark.parametrize(
     ("changes", "kills"),
     [
-        ({"drop_modality": 0.3, "release": {"stages": 3}, "epochs": 3}, [(0, 1), (1, 0), (2, None)]),
+        ({"drop_modality": 0.3, "release": {"stages": 3}, "epochs": 3}, [(0, 1), (2, None)]),
         # releases and a plateau within nine epochs
         pytest.param(HARD, [(e, b) for e in range(9) for b in (0, 1, None)], marks=pytest.mark.slow),
     ],
@@ -88,7 +95,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bits(
     whole = run(config, corpus, tmp_path / "whole.safetensors", work=tmp_path / "whole")
     work = tmp_path / "killed"
     for kill in kills:
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             run(config, corpus, tmp_path / "no.safetensors", work=work, resume=True, callbacks=[KillAt(*kill)])
     resumed = run(config, corpus, tmp_path / "resumed.safetensors", work=work, resume=True)
     assert resumed.ccc == whole.ccc and resumed.epochs == whole.epochs
@@ -205,10 +212,69 @@ def test_a_corpus_of_another_contract_and_words_without_vectors_are_refused(corp
     with pytest.raises(UsageError, match="prepared for another contract"):
         run(tiny(fields={"resize_px": 20}), corpus, tmp_path / "x.safetensors")
     reads = tiny(network={"variant": "demo", "modalities": ["video", "audio", "text"]})
-    with pytest.raises(UsageError, match="prepared for another contract|reads words"):
+    with pytest.raises(UsageError, match="reads words"):
         run(reads, corpus, tmp_path / "x.safetensors")
 
 
 def test_half_precision_on_a_cpu_is_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="16-mixed on a CPU"):
         run(tiny(precision="16-mixed"), corpus, tmp_path / "x.safetensors")
+
+
+NO_DROPOUT = {
+    "rcma": {"ir_dropout": 0.0, "tcn_dropout": 0.0, "attention_dropout": 0.0},
+    "cav": {"head_dropout": 0.0},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["rcma", "cav"])
+def test_two_processes_train_the_network_that_one_trains(system: str, tmp_path: Path) -> None:
+    """Without dropout, whose draws follow the process. The last of the batches of 5 is shared unequally."""
+    config = tiny(
+        system, protocol="repaired", epochs=2, batch=5, fields=NO_DROPOUT[system], optimiser={"learning_rate": 1e-3}
+    )
+    lengths = {"train": (168, 168), "validation": (152,)} if system == "cav" else {}
+    corpus, file = toy(tmp_path / "toy", config, **lengths), tmp_path / "toy.toml"
+    file.write_text(as_toml(config), encoding="utf-8")
+    weights, scores, took = [], [], []
+    for devices in ("1", "2"):
+        out, started = tmp_path / f"{devices}.safetensors", time.monotonic()
+        more = ["--work", str(tmp_path / devices), "--devices", devices, "--accelerator", "cpu"]
+        command = ["train", str(file), "--corpus", str(corpus), "--out", str(out), *more]
+        ran = subprocess.run(
+            [sys.executable, "-m", "affectrt.cli.main", *command],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            timeout=600,
+        )
+        assert ran.returncode == 0, ran.stderr
+        took.append(time.monotonic() - started)
+        loaded = load_checkpoint(out)
+        weights.append(loaded.model.state_dict())
+        scores.append(loaded.provenance["validation_ccc"])
+    print(f"{system}: one process {took[0]:.1f} s, two {took[1]:.1f} s, start-up included")
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_the_batch_norm_over_processes_is_torchs_own_where_there_is_one() -> None:
+    torch.manual_seed(0)
+    own = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    ours = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    ours.load_state_dict(own.state_dict())
+    CpuSyncBatchNorm().apply(ours)
+    rows = torch.randn(6, 3)
+    for _ in range(3):
+        gradients = []
+        for network in (own, ours):
+            network.zero_grad()
+            network(rows).square().mul(torch.arange(4)).sum().backward()
+            gradients.append(network[0].weight.grad)
+        torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
+    assert ours.state_dict().keys() == own.state_dict().keys()
+    for name, tensor in own.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], tensor)

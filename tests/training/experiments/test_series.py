@@ -82,7 +82,9 @@ def test_a_window_is_cut_and_mirrored_as_a_whole_and_the_same_wherever_it_is_mad
                 for top in range(3)
                 for left in range(3)
                 for flip in (False, True)
-                if np.array_equal(frame, spans.video_span(step)[top : top + 16, left : left + 16][:, :: -1 if flip else 1])
+                if np.array_equal(
+                    frame, spans.video_span(step)[top : top + 16, left : left + 16][:, :: -1 if flip else 1]
+                )
             }
             for step, frame in enumerate(item["frames"])
         ]

@@ -66,7 +66,9 @@ def test_fold_0_is_the_official_split() -> None:
     assert folds(TRAIN, VALIDATION, 0) == (TRAIN, VALIDATION)
 
 
-@pytest.mark.parametrize(("fold", "first", "count"), [(1, 284, 72), (2, 213, 71), (3, 142, 71), (4, 71, 71), (5, 0, 71)])
+@pytest.mark.parametrize(
+    ("fold", "first", "count"), [(1, 284, 72), (2, 213, 71), (3, 142, 71), (4, 71, 71), (5, 0, 71)]
+)
 def test_fold_f_validates_on_group_5_minus_f_and_trains_on_the_rest(fold: int, first: int, count: int) -> None:
     train, validation = folds(TRAIN, VALIDATION, fold)
     assert validation == TRAIN[first : first + count]
