@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +34,15 @@ class Faces(str, Enum):
 class Clock(str, Enum):
     steps = "steps"
     pictures = "pictures"
+
+
+# The networks that can be named instead of a file, and their configuration in `models.sizes`.
+NETWORKS = {
+    "rcma": "paper_config",
+    "cav": "cav_paper_config",
+    "rcma-demo": "demo_config",
+    "cav-demo": "cav_demo_config",
+}
 
 
 def prepare(
@@ -175,6 +183,12 @@ def _contract(text: str) -> Contract:
     path = Path(text)
     if path.is_dir():
         return open_bundle(path).contract
+    if path.suffix != ".toml" and text not in NETWORKS:
+        raise UsageError(
+            f"--for {text}",
+            expected=f"{', '.join(NETWORKS)}, a configuration such as training/configs/rcma-v1.toml, or a bundle",
+            fix="--for rcma",
+        )
     import torch
 
     from affectrt.models import sizes
@@ -184,20 +198,9 @@ def _contract(text: str) -> Contract:
     with torch.device("meta"):
         if path.suffix == ".toml":
             return Contract.model_validate(network_of(read_config(path)[0]).contract())
-        configs: dict[str, Callable[[], Any]] = {
-            "rcma": sizes.paper_config,
-            "cav": sizes.cav_paper_config,
-            "rcma-demo": sizes.demo_config,
-            "cav-demo": sizes.cav_demo_config,
-        }
-        if text not in configs:
-            raise UsageError(
-                f"--for {text}",
-                expected=f"{', '.join(configs)}, a configuration such as training/configs/rcma-v1.toml, or a bundle",
-                fix="--for rcma",
-            )
+        config: Any = getattr(sizes, NETWORKS[text])()
         _, network = SYSTEMS[text.partition("-")[0]]
-        return Contract.model_validate(network(configs[text]()).contract())
+        return Contract.model_validate(network(config).contract())
 
 
 def _cores() -> int:
