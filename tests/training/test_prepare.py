@@ -47,7 +47,7 @@ def sound(seconds: float, seed: int = 2) -> np.ndarray:
 def annotate(root: Path, name: str, rows: int | Sequence[str], split: str = "train") -> None:
     folder = root / "6th_ABAW_Annotations/VA" / split
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [f"{i / 1000:.3f},{-i / 1000:.3f}" for i in range(rows)] if isinstance(rows, int) else rows
+    lines = [f"{i % 1000 / 1000:.3f},{-(i % 1000) / 1000:.3f}" for i in range(rows)] if isinstance(rows, int) else rows
     (folder / f"{name}.txt").write_text("\n".join(["valence,arousal", *lines]) + "\n")
 
 
@@ -317,14 +317,15 @@ def alive(pid: str) -> bool:
 
 
 MEASURED = """
-import resource, sys
+import sys
 from pathlib import Path
 from affectrt.bundle.contract import Contract
 from affectrt.training.prepare import Options, prepare
 from affectrt.training.prepare.affwild2 import raw_videos
 contract = Contract.model_validate_json(Path(sys.argv[3]).read_text())
 prepare(raw_videos(Path(sys.argv[1])), Path(sys.argv[2]), Options(contract, faces="whole"))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not getrusage: its peak is that of the process that forked, too.
+print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))
 """
 
 
