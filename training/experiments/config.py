@@ -59,6 +59,7 @@ class Optimiser(Record):
 
     learning_rate: Rate
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-8  # torch's own; the papers name none
 
 
 class PlateauSchedule(Record):

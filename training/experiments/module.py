@@ -105,8 +105,14 @@ class AffectModule(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         # After DistributedDataParallel was made, which so knows every tensor that is released later.
         set_stage(self.network, self.course.stage)
-        optimiser = self.config.optimiser
-        return torch.optim.Adam(trained(self.network), lr=optimiser.learning_rate, weight_decay=optimiser.weight_decay)
+        chosen = self.config.optimiser
+        return torch.optim.Adam(
+            trained(self.network), lr=chosen.learning_rate, weight_decay=chosen.weight_decay, eps=chosen.epsilon
+        )
+
+    def on_train_start(self) -> None:
+        if self.stopped is not None:  # the state of a finished training: there is nothing left to do
+            self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
         self.network.train()

@@ -99,9 +99,12 @@ def train_experiment(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
-            trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
+            except SystemExit:
+                if trainer.interrupted:  # Lightning takes Ctrl-C for a failure
+                    raise KeyboardInterrupt from None
+                raise
         if not trainer.is_global_zero:
             return None
         module.load_best()
