@@ -1,4 +1,4 @@
-"""How well a model does on a corpus, through the runtime's own source, session and scheduler."""
+"""How well a model does on a corpus: through the runtime's own source, session and scheduler, or in offline windows."""
 
 from __future__ import annotations
 
@@ -13,75 +13,31 @@ import numpy as np
 from affectrt.bundle import open_bundle
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
-from affectrt.bundle.manifest import Accuracy, Asked, Interval
+from affectrt.bundle.manifest import Asked
 from affectrt.runtime import Scheduler
 from affectrt.runtime.engines.base import Engine
 from affectrt.runtime.engines.opening import open_engines
 from affectrt.runtime.words.pieces import Pieces, pieces_of
 
-from .annotation import OUTPUTS
-from .corpus import Corpus, CorpusVideo, Split
-from .media import picture_times
-from .metrics import bootstrap_ci_over_videos, ccc
-from .play import MAX_BATCH, Rows, beside_truth, corpus_in_words, output_names, play
+from .corpus import Corpus, Split
+from .evaluation import Evaluation, Examination, Played, VideoScore, Windows
+from .examined import Examined, examined_videos
+from .metrics import METRICS, bootstrap_ci_over_videos, ccc_author_cav, ccc_author_rcma
+from .offline import StepFeatures, estimates_of, grid_of
+from .play import MAX_BATCH, Rows, by_step, output_names
+from .prepared import PreparedCorpus
 
 __all__ = [
     "Evaluation",
     "Opened",
     "VideoScore",
     "evaluate",
+    "examine",
     "modality_sets",
     "open_model",
 ]
 
-
-@dataclass(frozen=True)
-class VideoScore:
-    """CCC of one video per dimension; `rows` annotated rows, of which `estimated` met an estimate.
-
-    A row is a picture; of a model whose estimates are means over windows it is an estimate, the first ones, of a stream
-    younger than the window, included.
-    """
-
-    name: str
-    identity: str | None
-    rows: int
-    estimated: int
-    ccc: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """CCC per dimension over the concatenation of all videos, with 95 % intervals from resampling videos.
-
-    `described_steps` > 1: every estimate was compared with the mean of the annotation over so many steps up to its own.
-    Such figures cannot be compared with those of single pictures.
-    """
-
-    corpus: str
-    split: str
-    modalities: tuple[str, ...]
-    hop_steps: int
-    described_steps: int
-    precision: str
-    backend: str
-    ccc: Mapping[str, Interval]
-    videos: tuple[VideoScore, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean CCC of the dimensions."""
-        return float(np.mean([interval.value for interval in self.ccc.values()]))
-
-    def as_accuracy(self) -> Accuracy:
-        """In the form that a bundle's manifest keeps."""
-        return Accuracy(
-            precision=self.precision,
-            backend=self.backend,
-            corpus=corpus_in_words(self.corpus, self.split, self.modalities, self.described_steps),
-            videos=len(self.videos),
-            ccc={name: self.ccc[name] for name in OUTPUTS if name in self.ccc},
-        )
+AUTHOR_METRICS = {"ccc_author_rcma": ccc_author_rcma, "ccc_author_cav": ccc_author_cav}
 
 
 @dataclass(frozen=True)
@@ -129,7 +85,7 @@ def open_model(path: Path, precision: Asked = "fp32", threads: int | None = None
 
 def evaluate(
     opened: Opened,
-    corpus: Corpus,
+    corpus: Corpus | PreparedCorpus,
     split: Split = "test",
     *,
     modalities: Collection[str] | None = None,
@@ -149,40 +105,101 @@ def evaluate(
         raise UsageError(
             f"modalities {', '.join(modalities or ())}", expected=f"some of {', '.join(contract.modalities)}"
         )
-    scheduler = Scheduler(contract, opened.engines, max_batch)
-    names = output_names(contract)
-    estimated, true, scores = [], [], []
-    for video in corpus.videos(split):
-        estimates = play(
-            contract,
-            video.media_path,
-            scheduler.infer,
-            pieces=opened.pieces,
-            modalities=wanted,
-            hop_steps=hop_steps,
-            gather=max_batch,
-        )
-        rows, truth = beside_truth(contract, video, picture_times(video.media_path), estimates)
-        score = _score(video, names, rows, truth)
-        estimated.append(rows)
-        true.append(truth)
-        scores.append(score)
-        video_done(score)
-    engine = next(iter(opened.engines.values()))
-    return Evaluation(
-        corpus=corpus_name or corpus.root.resolve().name,
-        split=split,
-        modalities=wanted,
-        hop_steps=contract.fusion.default_hop_steps if hop_steps is None else hop_steps,
-        described_steps=contract.described_steps,
-        precision=opened.precision,
-        backend=engine.provenance["backend"],
-        ccc={
-            name: bootstrap_ci_over_videos([x[:, d] for x in estimated], [y[:, d] for y in true], seed=seed)
-            for d, name in enumerate(names)
-        },
-        videos=tuple(scores),
+    (examined,) = examine(
+        opened,
+        corpus,
+        split,
+        sets=(wanted,),
+        corpus_name=corpus_name,
+        hop_steps=hop_steps,
+        max_batch=max_batch,
+        seed=seed,
+        video_done=video_done,
     )
+    return examined.evaluation
+
+
+def examine(
+    opened: Opened,
+    corpus: Corpus | PreparedCorpus,
+    split: Split = "test",
+    *,
+    sets: Sequence[tuple[str, ...]],
+    windows: Sequence[Windows] = ("stream",),
+    corpus_name: str | None = None,
+    hop_steps: int | None = None,
+    max_batch: int = MAX_BATCH,
+    seed: int = 0,
+    unlabelled: bool = False,
+    video_done: Callable[[VideoScore], None] = lambda score: None,
+) -> list[Examination]:
+    """Every set of modalities under every rule of windows, the sets of the first rule first.
+
+    A stream is played anew for each set; offline, features are computed once for all, and with a stream beside them
+    their windows end where its media does. Raises UsageError where nothing is annotated, unless `unlabelled`.
+    """
+    contract = opened.contract
+    infer = Scheduler(contract, opened.engines, max_batch).infer
+    hop = contract.fusion.default_hop_steps if hop_steps is None else hop_steps
+    names = output_names(contract)
+    videos = examined_videos(contract, corpus, split)
+    played: dict[tuple[Windows, tuple[str, ...]], list[Played]] = {(w, s): [] for w in windows for s in sets}
+    scores: dict[tuple[Windows, tuple[str, ...]], list[VideoScore]] = {key: [] for key in played}
+    for video in videos:
+        features: dict[int, StepFeatures] = {}
+        ends: dict[tuple[str, ...], int] = {}
+        for rule, chosen in played:
+            if rule == "stream":
+                dense = by_step(contract, video.stream(infer, opened.pieces, chosen, hop_steps))
+                ends[chosen] = len(dense)
+            else:
+                grid = grid_of(contract, rule, hop)
+                if grid not in features:
+                    features[grid] = video.features(infer, opened.pieces, grid)
+                until = ends.get(chosen) if contract.fusion.output == "per_step" else None
+                dense = estimates_of(
+                    contract, infer, features[grid], rule, modalities=chosen, hop_steps=hop, until=until
+                )
+            rows, truth = video.beside(dense)
+            score = _score(video, names, rows, truth)
+            times = video.picture_times_s()
+            played[rule, chosen].append(Played(video.name, dense, rows, truth, times, video.step_hz))
+            scores[rule, chosen].append(score)
+            video_done(score)
+    engine = next(iter(opened.engines.values()))
+    found = []
+    for (rule, chosen), of_videos in played.items():
+        bare = unlabelled and not any(score.rows for score in scores[rule, chosen])
+        pairs = {
+            name: ([p.rows[:, d] for p in of_videos], [p.truth[:, d] for p in of_videos])
+            for d, name in enumerate(() if bare else names)
+        }
+        intervals = {
+            metric: {
+                name: bootstrap_ci_over_videos(*pair, seed=seed, metric=metric) for name, pair in pairs.items()
+            }
+            for metric in METRICS
+        }
+        evaluation = Evaluation(
+            corpus=corpus_name or corpus.name,
+            split=split,
+            modalities=chosen,
+            hop_steps=hop,
+            described_steps=contract.described_steps,
+            precision=opened.precision,
+            backend=engine.provenance["backend"],
+            ccc=intervals["ccc"],
+            videos=tuple(scores[rule, chosen]),
+            windows=rule,
+            rmse=intervals["rmse"],
+            pearson=intervals["pearson"],
+            author={
+                label: {name: metric(np.concatenate(x), np.concatenate(y)) for name, (x, y) in pairs.items()}
+                for label, metric in AUTHOR_METRICS.items()
+            },
+        )
+        found.append(Examination(evaluation, tuple(of_videos)))
+    return found
 
 
 def modality_sets(contract: Contract) -> tuple[tuple[str, ...], ...]:
@@ -192,12 +209,18 @@ def modality_sets(contract: Contract) -> tuple[tuple[str, ...], ...]:
     return tuple(chosen for size in sizes for chosen in combinations(every, size))
 
 
-def _score(video: CorpusVideo, names: Sequence[str], estimated: Rows, truth: Rows) -> VideoScore:
+def _score(video: Examined, names: Sequence[str], estimated: Rows, truth: Rows) -> VideoScore:
     annotated = ~np.isnan(truth).any(axis=1)
+    found = {
+        label: {name: metric(estimated[:, d], truth[:, d]) for d, name in enumerate(names)}
+        for label, metric in METRICS.items()
+    }
     return VideoScore(
         name=video.name,
-        identity=video.identity,
+        identity=video.subject,
         rows=int(annotated.sum()),
         estimated=int((annotated & ~np.isnan(estimated).any(axis=1)).sum()),
-        ccc={name: ccc(estimated[:, d], truth[:, d]) for d, name in enumerate(names)},
+        ccc=found["ccc"],
+        rmse=found["rmse"],
+        pearson=found["pearson"],
     )

@@ -5,7 +5,8 @@ All arithmetic is float64. Rows in which either side is NaN are left out: they c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,22 @@ import numpy.typing as npt
 from affectrt.bundle.errors import UsageError
 from affectrt.bundle.manifest import Compared, Interval
 
-__all__ = ["bootstrap_ci_over_videos", "ccc", "ccc_author_cav", "ccc_author_rcma", "paired_bootstrap_over_videos"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "bootstrap_ci_over_videos",
+    "ccc",
+    "ccc_author_cav",
+    "ccc_author_rcma",
+    "paired_bootstrap_over_videos",
+    "pearson",
+    "rmse",
+]
 
 Series = npt.NDArray[np.floating]
 _Float64 = npt.NDArray[np.float64]
 _Pair = tuple[_Float64, _Float64]
+Metric = Literal["ccc", "rmse", "pearson"]
 
 
 def ccc(x: Series, y: Series) -> float:
@@ -33,6 +45,22 @@ def ccc(x: Series, y: Series) -> float:
         return float(np.array_equal(x, y))
     covariance = np.mean((x - x.mean()) * (y - y.mean()))
     return float(2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
+
+
+def rmse(x: Series, y: Series) -> float:
+    """Root of the mean squared difference; NaN for no rows."""
+    x, y = _paired(x, y)
+    return float(np.sqrt(np.mean((x - y) ** 2))) if len(x) else float("nan")
+
+
+def pearson(x: Series, y: Series) -> float:
+    """Pearson's correlation in [-1, 1]; 0.0 where either series is constant, NaN for no rows."""
+    x, y = _paired(x, y)
+    if len(x) == 0:
+        return float("nan")
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def ccc_author_rcma(x: Series, y: Series) -> float:
@@ -71,8 +99,9 @@ def bootstrap_ci_over_videos(
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    metric: Metric = "ccc",
 ) -> Interval:
-    """CCC over the concatenation of all videos, with a percentile interval from resampling whole videos.
+    """A metric over the concatenation of all videos, with a percentile interval from resampling whole videos.
 
     Steps of one video are not independent, videos are: hence the unit that is drawn with replacement. The
     interval is left out (None) for a single video. Raises UsageError where there is no row to compare.
@@ -80,7 +109,7 @@ def bootstrap_ci_over_videos(
     if len(estimates) != len(truths) or not estimates:
         raise ValueError(f"{len(estimates)} estimated and {len(truths)} true series; expected as many, at least one")
     pairs = [_paired(x, y) for x, y in zip(estimates, truths, strict=True)]
-    return _interval(_value(pairs), _resampled(pairs, resamples, seed), level)
+    return _interval(_value(pairs, metric), _resampled(pairs, resamples, seed, metric), level)
 
 
 def paired_bootstrap_over_videos(
@@ -114,8 +143,8 @@ def paired_bootstrap_over_videos(
     )
 
 
-def _value(pairs: Sequence[_Pair]) -> float:
-    value = ccc(np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs]))
+def _value(pairs: Sequence[_Pair], metric: Metric = "ccc") -> float:
+    value = METRICS[metric](np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs]))
     if np.isnan(value):
         raise UsageError(
             f"not one row of {len(pairs)} video{'s' * (len(pairs) > 1)} has both an estimate and something to compare "
@@ -126,13 +155,13 @@ def _value(pairs: Sequence[_Pair]) -> float:
     return value
 
 
-def _resampled(pairs: Sequence[_Pair], resamples: int, seed: int) -> _Float64:
-    """CCC of every resample, (resamples,); one seed and number of videos always draw the same videos."""
-    # CCC does not change when both series shift together; centred sums keep the digits of the squares.
+def _resampled(pairs: Sequence[_Pair], resamples: int, seed: int, metric: Metric = "ccc") -> _Float64:
+    """The metric of every resample, (resamples,); one seed and number of videos always draw the same videos."""
+    # No metric changes when both series shift together; centred sums keep the digits of the squares.
     centre = float(np.concatenate([y for _, y in pairs]).mean())
     sums = np.stack([_sums(x - centre, y - centre) for x, y in pairs])
     drawn = np.random.default_rng(seed).integers(0, len(pairs), size=(resamples, len(pairs)))
-    return _ccc_of_sums(sums[drawn].sum(axis=1)) if len(pairs) > 1 else np.zeros(0)
+    return _OF_SUMS[metric](sums[drawn].sum(axis=1)) if len(pairs) > 1 else np.zeros(0)
 
 
 def _interval(value: float, resampled: _Float64, level: float) -> Interval:
@@ -159,7 +188,7 @@ def _known(*series: Series) -> list[_Float64]:
 
 
 def _sums(x: _Float64, y: _Float64) -> _Float64:
-    """n, Σx, Σy, Σx², Σy², Σxy: enough for CCC, and they add up over videos."""
+    """n, Σx, Σy, Σx², Σy², Σxy: enough for every metric, and they add up over videos."""
     return np.array([len(x), x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()])
 
 
@@ -172,3 +201,24 @@ def _ccc_of_sums(sums: _Float64) -> _Float64:
     spread = (xx / n - mean_x**2) + (yy / n - mean_y**2) + (mean_x - mean_y) ** 2
     known = spread > 1e-15
     return np.where(known, 2 * covariance / np.where(known, spread, 1.0), 0.0)
+
+
+def _rmse_of_sums(sums: _Float64) -> _Float64:
+    n, _, _, xx, yy, xy = sums.T
+    return np.sqrt(np.maximum(xx - 2 * xy + yy, 0) / np.maximum(n, 1))
+
+
+def _pearson_of_sums(sums: _Float64) -> _Float64:
+    n, x, y, xx, yy, xy = sums.T
+    n = np.maximum(n, 1)
+    spread = np.sqrt(np.maximum(xx / n - (x / n) ** 2, 0) * np.maximum(yy / n - (y / n) ** 2, 0))
+    known = spread > 1e-15
+    return np.where(known, (xy / n - x * y / n**2) / np.where(known, spread, 1.0), 0.0)
+
+
+METRICS: Mapping[Metric, Callable[[Series, Series], float]] = {"ccc": ccc, "rmse": rmse, "pearson": pearson}
+_OF_SUMS: Mapping[Metric, Callable[[_Float64], _Float64]] = {
+    "ccc": _ccc_of_sums,
+    "rmse": _rmse_of_sums,
+    "pearson": _pearson_of_sums,
+}

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from affectrt.bundle.contract import Contract, TextModality
-from affectrt.models.network import Network
 from affectrt.runtime.engines.base import Array
 from affectrt.runtime.words import Word
 from affectrt.runtime.words.pieces import Pieces, padded
 from affectrt.runtime.words.sentences import split_sentences
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from affectrt.models.network import Network
 
 __all__ = ["Part", "on_steps", "parts_of", "pieces_of_network", "stacked", "word_vectors", "words_of_steps"]
 
@@ -54,6 +56,8 @@ def parts_of(words: Sequence[Word], pieces: Pieces, text: TextModality) -> list[
 
 def stacked(parts: Sequence[Part]) -> list[Any]:
     """The encoder's inputs for these parts, as long as the longest of them: tensors (parts, L)."""
+    import torch
+
     length = max(part.feeds["mask"].size for part in parts)
     rows = [padded(part.feeds, length) for part in parts]
     return [torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]]
@@ -61,6 +65,8 @@ def stacked(parts: Sequence[Part]) -> list[Any]:
 
 def word_vectors(encoder: nn.Module, parts: Sequence[Part], dim: int) -> npt.NDArray[np.float32]:
     """(words, dim): what the encoder says of every word, as it comes out of the graph."""
+    import torch
+
     vectors = np.zeros((sum(part.count for part in parts), dim), np.float32)
     encoder.eval()
     with torch.inference_mode():
