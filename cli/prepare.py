@@ -21,6 +21,7 @@ __all__ = ["prepare"]
 
 class Layout(str, Enum):
     affwild2 = "affwild2"
+    recola = "recola"
     folder = "folder"
 
 
@@ -141,6 +142,10 @@ def _raw(layout: Layout, root: Path, words: Path | None, test_trials: Path | Non
         from affectrt.training.prepare import folder
 
         return folder.raw_videos(root, words=words, shares=_shares(split), seed=seed)
+    if layout is Layout.recola:
+        from affectrt.training.prepare import recola
+
+        return recola.raw_videos(root, words=words)
     from affectrt.training.prepare import affwild2
 
     return affwild2.raw_videos(root, words=words, test_trials=_listed(test_trials))

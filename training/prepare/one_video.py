@@ -68,7 +68,7 @@ def told(text: str, root: Path) -> str:
 
 
 def _made(raw: RawVideo, job: Job, folder: VideoFolder) -> VideoRecord | LeftOut:
-    picture_hz = CorpusVideo(raw.name, raw.media, raw.labels).label_hz if job.clock == "pictures" else None
+    picture_hz = _picture_hz(raw) if job.clock == "pictures" else None
     contract = job.contract
     if picture_hz is not None:
         contract = contract.model_copy(update={"step_hz": picture_hz})
@@ -92,7 +92,13 @@ def _made(raw: RawVideo, job: Job, folder: VideoFolder) -> VideoRecord | LeftOut
     return _record(raw, job, recorded, labels, contract.step_hz, notes, len(words or ()), folder.files())
 
 
+def _picture_hz(raw: RawVideo) -> float:
+    return raw.stills.hz if raw.stills is not None else CorpusVideo(raw.name, raw.media, raw.labels).label_hz
+
+
 def _view(raw: RawVideo, job: Job) -> View:
+    if raw.stills is not None and job.faces != "given" and job.contract.video is not None:
+        raise AffectError(f"of {raw.name} there are only crops, no recording", fix="give --faces given")
     if job.contract.video is None or job.faces == "whole":
         return whole_view
     if job.faces == "given":
@@ -163,9 +169,9 @@ def _record(
     pictures = len(recorded.times_s)
     dropped = dict(raw.dropped)
     if raw.label_times_s is None:
-        dropped["annotated rows beyond the last picture"] = int((~np.isnan(raw.labels[pictures:, 0])).sum())
+        dropped["annotated rows beyond the last picture"] = int((~np.isnan(raw.labels[pictures:])).any(axis=1).sum())
         dropped["pictures beyond the last row"] = max(0, pictures - len(raw.labels)) if len(raw.labels) else 0
-    dropped["rows that are not annotated"] = int(np.isnan(raw.labels[:, 0]).sum())
+    dropped["rows that are not annotated"] = int(np.isnan(raw.labels).all(axis=1).sum())
     dropped["pictures without the face"] = recorded.faceless
     if job.faces == "given" and raw.crops is not None:
         dropped["given crops beyond the last picture"] = sum(n > pictures for n in raw.crops.numbers())
@@ -189,7 +195,7 @@ def _record(
             "samples": recorded.samples,
             "seen": int((recorded.crop_of_step >= 0).sum()),
             "heard": int((recorded.start_of_step >= 0).sum()),
-            "annotated": int((~np.isnan(labels[:, 0])).sum()),
+            "annotated": int((~np.isnan(labels)).any(axis=1).sum()),
             "words": words,
             "restarts": recorded.restarts,
             "dropped": {why: count for why, count in dropped.items() if count},

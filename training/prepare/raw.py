@@ -17,6 +17,7 @@ from affectrt.runtime.faces import Frame
 
 from ..corpus import Split, Truth
 from ..prepared_record import Kind, LeftOut
+from .stills import Stills
 
 __all__ = ["GivenCrops", "RawCorpus", "RawVideo", "Side"]
 
@@ -27,14 +28,18 @@ MAX_CROP_PX = 4096
 
 @dataclass(frozen=True)
 class GivenCrops:
-    """Faces that came with a corpus, one file a picture, named by the picture's number from 1: `00001.jpg`."""
+    """Faces that came with a corpus, one file a picture, named by the picture's number from 1: `00001.jpg`.
+
+    `first` is the number in the name of picture 1's file.
+    """
 
     folder: Path
     pattern: str = "{:05d}.jpg"
+    first: int = 1
 
     def __call__(self, number: int) -> Frame | None:
         """uint8 RGB of picture `number`; None where there is no file: no face there. MediaError for a damaged one."""
-        path = self.folder / self.pattern.format(number)
+        path = self.folder / self.pattern.format(number - 1 + self.first)
         try:
             with open_plain(path) as (descriptor, size):
                 content = b"".join(chunks(descriptor, min(size, MAX_CROP_BYTES + 1)))
@@ -51,9 +56,9 @@ class GivenCrops:
 
     def numbers(self) -> set[int]:
         """Of all files that are there."""
-        suffix = self.pattern.rpartition("}")[2]
-        stems = (path.name.removesuffix(suffix) for path in self.folder.glob(f"*{suffix}"))
-        return {int(stem) for stem in stems if stem.isdecimal()}
+        prefix, suffix = self.pattern.partition("{")[0], self.pattern.rpartition("}")[2]
+        stems = (path.name.removeprefix(prefix).removesuffix(suffix) for path in self.folder.glob(f"{prefix}*{suffix}"))
+        return {int(stem) + 1 - self.first for stem in stems if stem.isdecimal()}
 
 
 def _bad_crop(path: Path, reason: str) -> MediaError:
@@ -64,10 +69,11 @@ def _bad_crop(path: Path, reason: str) -> MediaError:
 class RawVideo:
     """One person in one recording. It travels to other processes, so all of it must be picklable.
 
-    `labels` (rows, 2): valence and arousal in [-1, 1]; NaN, NaN where not annotated. Row i belongs to picture i of the
-    media, or to the media time `label_times_s[i]` (seconds, increasing). `audio`: the file that holds the sound, where
-    the media does not. `side`: which of two people in the picture it is. `words`: a transcript in the form of
-    `words.json`. `dropped`: why → how many rows or pictures the reader has left out itself.
+    `labels` (rows, 2): valence and arousal in [-1, 1]; NaN where not annotated. Row i belongs to picture i of the
+    media, or to the media time `label_times_s[i]` (seconds, increasing). `audio`: the file that holds the sound, or the
+    folder of its windows, where the media does not. `stills`: no media holds the pictures; then `media` is the list of
+    them, and `crops` are all there is to see. `side`: which of two people in the picture it is. `words`: a transcript
+    in the form of `words.json`. `dropped`: why → how many rows or pictures the reader has left out itself.
     """
 
     name: str
@@ -80,6 +86,7 @@ class RawVideo:
     crops: GivenCrops | None = None
     side: Side | None = None
     words: Path | None = None
+    stills: Stills | None = None
     notes: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
 

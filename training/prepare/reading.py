@@ -16,12 +16,14 @@ from affectrt.runtime.sources.file import FileSource
 
 from .person import person_of
 from .raw import GivenCrops, RawVideo
+from .stills import Part, StillsSource, WindowedSound
 
 __all__ = ["RawSource", "View", "faces_of_person", "given_view", "whole_view"]
 
 View = Callable[[int, Frame], tuple[Frame, list[Face]]]
 """From a picture's index and the picture to what the session sees, and the person's face in it, if any."""
 
+WINDOWED_HZ = 25.0  # pictures a second of sound that was cut into windows
 _ONLY_TIMES = VideoWish(max_side_px=16)
 
 
@@ -37,8 +39,12 @@ class RawSource:
         rate = contract.audio.sample_rate_hz if contract.audio is not None else None
         wish = _ONLY_TIMES if shrunk else VideoWish()
         apart = raw.audio is not None and rate is not None
-        self._media = FileSource(raw.media, video=wish, audio_rate_hz=None if apart else rate)
-        self._sound = FileSource(raw.audio, audio_rate_hz=rate) if apart and raw.audio is not None else None
+        self._media: Part
+        if raw.stills is not None:
+            self._media = StillsSource(raw.stills)
+        else:
+            self._media = FileSource(raw.media, video=wish, audio_rate_hz=None if apart else rate)
+        self._sound = _sound_apart(raw, rate) if apart and rate is not None else None
         self._stack = ExitStack()
         self.times_s: list[float] = []
 
@@ -86,6 +92,13 @@ class RawSource:
                 continue
             reached[at] = _end_s(event, reached[at])
             yield event
+
+
+def _sound_apart(raw: RawVideo, rate_hz: int) -> Part:
+    assert raw.audio is not None
+    if raw.audio.is_dir():
+        return WindowedSound(raw.audio, rate_hz, raw.stills.hz if raw.stills is not None else WINDOWED_HZ)
+    return FileSource(raw.audio, audio_rate_hz=rate_hz)
 
 
 def _end_s(event: Event, before: float) -> float:

@@ -113,7 +113,7 @@ def _counts(corpus: PreparedCorpus, split: str) -> npt.NDArray[np.float64]:
     edges = np.linspace(-1, 1, CELLS + 1)
     for video in corpus.videos(split):
         truth = np.asarray(video.truth(), np.float64)
-        known = truth[~np.isnan(truth[:, 0])]
+        known = truth[~np.isnan(truth).any(axis=1)]
         counts += np.histogram2d(known[:, 1], known[:, 0], bins=(edges, edges))[0]
     return counts
 
