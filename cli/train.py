@@ -37,6 +37,16 @@ def train(
     nodes: Annotated[int | None, typer.Option(help="Experiments: machines.")] = None,
     precision: Annotated[str | None, typer.Option(help="Experiments: 32-true, 16-mixed or bf16-mixed.")] = None,
     accelerator: Annotated[str, typer.Option(help="Experiments: auto, cpu or gpu.")] = "auto",
+    features: Annotated[
+        str | None,
+        typer.Option(help="Experiments: cached: encoders that never learn run once; computed: in every epoch."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Experiments: where cached features lie, for others to share.")
+    ] = None,
+    encoders: Annotated[
+        Path | None, typer.Option(help="Experiments: the bundle of an --init whose engines compute cached features.")
+    ] = None,
 ) -> None:
     """Train a model: on its recipe's corpus, which is drawn first, or an experiment on a prepared corpus.
 
@@ -60,6 +70,9 @@ def train(
         "devices": devices,
         "nodes": nodes,
         "precision": precision,
+        "features": features,
+        "cache": cache,
+        "encoders": {"bundle": encoders} if encoders is not None else None,
     }
     given = {name: value for name, value in changes.items() if value is not None}
     if is_experiment(config):

@@ -5,7 +5,7 @@
     <root>/videos/<name>/crop_of_step.npy   int32 (steps,), a row of the crops, -1: the face is not seen
     <root>/videos/<name>/waveform.npy       float32 (samples,), mono at the contract's rate, padded as a run pads it
     <root>/videos/<name>/start_of_step.npy  int64 (steps,), first sample of the step's span, -1: no sound
-    <root>/videos/<name>/labels.npy         float32 (steps, 2) valence, arousal in [-1, 1]; NaN, NaN: not annotated
+    <root>/videos/<name>/labels.npy         float32 (steps, 2) valence, arousal in [-1, 1]; NaN: not annotated
     <root>/videos/<name>/times.npy          float64 (steps,), media time of the step in seconds
     <root>/videos/<name>/words.json         optional: {"words": [{"word", "start", "end"}, ...]}, seconds of media time
 
@@ -54,15 +54,19 @@ class PreparedVideo:
     parts: ContractParts
     record: VideoRecord
 
-    def spans(self) -> Spans:
-        """The spans of every step, as the session would ask for them; crops and waveform are memory maps."""
-        frames = self.parts.video.span_frames if self.parts.video is not None else 1
+    def spans(self, frames: int | None = None) -> Spans:
+        """The spans of every step, as the session would ask for them; crops and waveform are memory maps.
+
+        `frames` are those of a video span, where they are not as many as of the contract it was prepared for.
+        """
+        frames = frames or (self.parts.video.span_frames if self.parts.video is not None else 1)
         rows = crops_of_step(self._array("crop_of_step"), frames, self.record.restarts)
         samples = self.parts.audio.span_samples if self.parts.audio is not None else 0
         return Spans(self._mapped("crops"), rows, self._mapped("waveform"), self._array("start_of_step"), samples)
 
     def truth(self) -> npt.NDArray[np.float32]:
-        """(steps, 2) valence and arousal, NaN, NaN where not annotated; a memory map."""
+        """(steps, 2) valence and arousal, NaN where not annotated (RECOLA: its last 0.4 s have valence alone); a memory
+        map."""
         truth: npt.NDArray[np.float32] = self._mapped("labels")
         return truth
 

@@ -12,6 +12,21 @@ from pydantic import Field, ValidationError, model_validator
 from affectrt.bundle.errors import UsageError, listed
 from affectrt.bundle.modalities import Record
 
+from .config_parts import (
+    CosineSchedule,
+    Count,
+    EncoderBundle,
+    Init,
+    NetworkChoice,
+    Optimiser,
+    PlateauSchedule,
+    Published,
+    PublishedFigure,
+    Release,
+    Schedule,
+    StepSchedule,
+    WarmUp,
+)
 from .rules import RULES, Protocol, Rules, System
 
 if TYPE_CHECKING:
@@ -19,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CosineSchedule",
+    "EncoderBundle",
     "ExperimentConfig",
     "Init",
     "NetworkChoice",
@@ -28,105 +44,19 @@ __all__ = [
     "PublishedFigure",
     "Release",
     "StepSchedule",
+    "WarmUp",
     "is_experiment",
     "network_of",
     "read_config",
 ]
 
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Rate = Annotated[float, Field(gt=0, le=1)]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Output = Literal["valence", "arousal", "both"]
-WarmUp = Literal["none", "linear", "published"]
 NAMES: Mapping[Output, tuple[str, ...]] = {
     "valence": ("valence",),
     "arousal": ("arousal",),
     "both": ("valence", "arousal"),
 }
-
-
-class NetworkChoice(Record):
-    """A configuration of `affectrt.models.sizes`; `fields` replaces any field of it."""
-
-    variant: Literal["rcma-v1", "rjcma-head", "rjcma-paper", "demo", "cav", "cav-demo"]
-    modalities: tuple[Literal["video", "audio", "text"], ...] | None = None
-    attention_layers: Annotated[int, Field(ge=0, le=4)] | None = None
-    fields: dict[str, Any] = Field(default_factory=dict)
-
-
-class Optimiser(Record):
-    """Adam, as in both papers; decay is added to the gradient (not AdamW's)."""
-
-    learning_rate: Rate
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-8  # torch's own; the papers name none
-
-
-class PlateauSchedule(Record):
-    """RCMA: rate · `factor` once the score was not the best for more than `patience` epochs after the warm-up."""
-
-    kind: Literal["plateau"] = "plateau"
-    warm_up: WarmUp = "linear"
-    warm_up_epochs: Annotated[int, Field(ge=0, le=1000)] = 5
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    patience: Annotated[int, Field(ge=0, le=1000)] = 5
-
-
-class StepSchedule(Record):
-    """CAV: rate · factor^⌊(epoch − from_epoch) / every⌋ in epochs after `from_epoch`, counted from 0."""
-
-    kind: Literal["steps"] = "steps"
-    from_epoch: Annotated[int, Field(ge=0, le=100_000)] = 15
-    every: Count = 2
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
-
-
-class CosineSchedule(Record):
-    """Neither paper's: a linear warm-up, then half a cosine to 0 at the last epoch, batch by batch."""
-
-    kind: Literal["cosine"] = "cosine"
-    warm_up_epochs: Annotated[int, Field(ge=0, le=1000)] = 1
-
-
-Schedule = Annotated[PlateauSchedule | StepSchedule | CosineSchedule, Field(discriminator="kind")]
-
-
-class Release(Record):
-    """RCMA: parts of the backbones that learn in stages; the next one when the rate is below `below` and at least
-    `min_epochs` epochs are done. 0 stages leave the backbones as they are."""
-
-    stages: Annotated[int, Field(ge=0, le=3)] = 3
-    below: Rate = 1e-8
-    min_epochs: Annotated[int, Field(ge=0, le=1000)] = 5
-
-
-class Init(Record):
-    """Weights to begin with: files of parts or of a whole checkpoint, from the folder where the command runs.
-
-    `needs` names the parts without which the published experiment makes no sense.
-    """
-
-    needs: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
-
-
-class PublishedFigure(Record):
-    """A CCC that the authors publish. None that was not found in it or in notes on it."""
-
-    split: Literal["validation", "test"]
-    valence: float | None = None
-    arousal: float | None = None
-    mean: float | None = None
-    source: str
-
-
-class Published(Record):
-    """Which table of which paper this is, its figures, and what of it could not be found."""
-
-    paper: str
-    table: str
-    figures: tuple[PublishedFigure, ...] = ()
-    not_found: str = ""
 
 
 class ExperimentConfig(Record):
@@ -153,6 +83,10 @@ class ExperimentConfig(Record):
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     drop_modality: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     init: Init = Init()
+    features: Literal["computed", "cached"] = "computed"  # cached: encoders that never learn run once, not every epoch
+    mirrored: bool = False  # cached: every other window, by chance, shows the mirrored face, for twice the encoding
+    cache: Path | None = None  # cached: the folder, shared by experiments; without one it lies in --work
+    encoders: EncoderBundle | None = None
     licence: Annotated[str, Field(min_length=1)]
     intended_use: Annotated[str, Field(min_length=1)]
     limits: str = ""
@@ -170,6 +104,8 @@ class ExperimentConfig(Record):
                 published = data.get("protocol", "repaired") == "published"
                 schedule.setdefault("warm_up", "published" if published else "linear")
             filled["schedule"] = schedule
+            if data.get("features") == "cached" and "release" not in data:
+                filled["release"] = {"stages": 0}
         return filled
 
     @model_validator(mode="after")
@@ -181,6 +117,13 @@ class ExperimentConfig(Record):
             raise ValueError("cav's encoders are never released: release.stages must be 0")
         if self.protocol == "published" and self.drop_modality:
             raise ValueError("drop_modality is not in the papers: take protocol repaired")
+        if self.features == "cached":
+            if self.protocol == "published":
+                raise ValueError("features of the published protocol are not the same in every epoch: take repaired")
+            if self.release.stages:
+                raise ValueError("cached features are of encoders that never learn: release.stages must be 0")
+        elif self.encoders is not None or self.mirrored:
+            raise ValueError('encoders and mirrored say how features are cached: features must be "cached"')
         if self.release.stages and self.schedule.kind != "plateau":
             raise ValueError("stages are released when a plateau has lowered the rate: schedule.kind must be plateau")
         return self

@@ -61,7 +61,9 @@ class AffectModule(LightningModule):
         """One (B, S, feature_dim) for each modality, in the contract's order."""
         features: dict[str, Tensor] = {}
         for modality in self.contract.modalities:
-            if modality == "text":
+            if f"{modality}_features" in batch:
+                features[modality] = batch[f"{modality}_features"]
+            elif modality == "text":
                 features["text"] = self._text(batch)
             elif modality == "video":
                 features["video"] = self._encoded("video", batch["frames"], batch["seen"], batch["filled"])

@@ -21,12 +21,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
-from affectrt.models.checkpoint import load_checkpoint, load_part, save_checkpoint
-from affectrt.models.errors import CheckpointError
-from affectrt.models.network import Network
+from affectrt.models.checkpoint import save_checkpoint
+from affectrt.training.feature_cache import FeatureCache
 from affectrt.training.prepared import PreparedCorpus
 from affectrt.training.progress import Progress
 
+from .beginning import begin_with, cached_features
 from .callbacks import KeepState, TellEpochs
 from .config import ExperimentConfig, network_of
 from .data import WindowData
@@ -34,9 +34,16 @@ from .folds import folds
 from .module import STATE, AffectModule
 from .series import TextRows, WindowSet
 
-__all__ = ["TrainedExperiment", "begin_with", "train_experiment"]
+__all__ = ["TrainedExperiment", "train_experiment"]
 
-WITHOUT_IDENTITY = {"corpus", "devices", "nodes", "workers"}  # nothing that decides what is computed
+WITHOUT_IDENTITY = {
+    "corpus",
+    "devices",
+    "nodes",
+    "workers",
+    "cache",
+    "encoders",
+}  # nothing that decides what is computed
 
 
 @dataclass(frozen=True)
@@ -79,15 +86,18 @@ def train_experiment(
         network = network_of(config)
         contract = Contract.model_validate(network.contract())
         opened.check_fits(contract)
-        if contract.text is not None and text_rows is None:
+        if contract.text is not None and text_rows is None and config.features == "computed":
             raise UsageError(
                 f"the network of {config.name} reads words, and {corpus} holds no word vectors",
                 expected="word vectors of every step, or a network of faces and voices",
                 fix='in the configuration: [network] modalities = ["video", "audio"]',
             )
         begin_with(network, config)
-        data = _data(config, opened, contract, text_rows)
-        module = AffectModule(config, network, data.validation, _identity(config, opened))
+        features = None
+        if config.features == "cached":
+            features = cached_features(config, network, opened, work, progress)
+        data = _data(config, opened, contract, text_rows, features)
+        module = AffectModule(config, network, data.validation, _identity(config, opened, features))
         state = _state(work, module.identity, resume)
         _quiet()
         trainer = _trainer(config, work, accelerator, progress, callbacks)
@@ -114,47 +124,16 @@ def train_experiment(
         return TrainedExperiment(out, scores, module.course.epoch, module.stopped or "epochs")
 
 
-def begin_with(network: Network, config: ExperimentConfig) -> None:
-    """Give the network the weights of `config.init`. UsageError for a part that is missing or of another size."""
-    found = set()
-    for path in config.init.files:
-        try:
-            part = load_part(path)
-        except CheckpointError as error:
-            if "whole network" not in error.found:
-                raise
-            whole = load_checkpoint(path).model
-            if whole.config != network.config:
-                raise UsageError(
-                    f"{path} holds another network than {config.name}",
-                    expected="a checkpoint of the same configuration",
-                    fix="leave init.files out, or name the parts that fit",
-                ) from None
-            network.load_state_dict(whole.state_dict())
-            return
-        if part.part.system != network.system or part.part.chosen(network.config) != part.part.chosen(part.config):
-            raise UsageError(
-                f"{path} holds a {part.part.name} that does not fit the network of {config.name}",
-                expected=f"{part.part.chosen(network.config)}"
-                if part.part.system == network.system
-                else network.system,
-            )
-        network.get_submodule(part.part.path).load_state_dict(part.module.state_dict())
-        found.add(part.part.name)
-    if missing := [name for name in config.init.needs if name not in found]:
-        raise UsageError(
-            f"{config.name} begins with the weights of {' and '.join(missing)}, and none are given",
-            expected=f"one file for each of {', '.join(config.init.needs)}",
-            fix="affectrt import PUBLISHED --out PART.safetensors, then affectrt train … --init PART.safetensors",
-        )
-
-
 def _data(
-    config: ExperimentConfig, corpus: PreparedCorpus, contract: Contract, text_rows: TextRows | None
+    config: ExperimentConfig,
+    corpus: PreparedCorpus,
+    contract: Contract,
+    text_rows: TextRows | None,
+    features: FeatureCache | None,
 ) -> WindowData:
     train, validation = (sorted(corpus.videos(split), key=lambda v: v.name) for split in ("train", "validation"))
     sets = [
-        WindowSet(videos, contract, config.rules, hop=config.hop, scored=scored, text_rows=text_rows)
+        WindowSet(videos, contract, config.rules, hop=config.hop, scored=scored, text_rows=text_rows, features=features)
         for videos, scored in zip(folds(train, validation, config.fold), (False, True), strict=True)
     ]
     return WindowData(config, *sets)
@@ -203,8 +182,10 @@ def _trainer(
         ) from error
 
 
-def _identity(config: ExperimentConfig, corpus: PreparedCorpus) -> str:
+def _identity(config: ExperimentConfig, corpus: PreparedCorpus, features: FeatureCache | None) -> str:
     told = f"{config.model_dump_json(exclude=WITHOUT_IDENTITY)}\n{corpus.fingerprint}"
+    if features is not None:
+        told += f"\n{features.key}"
     return hashlib.sha256(told.encode()).hexdigest()
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
 from affectrt.training.annotation import OUTPUTS
+from affectrt.training.feature_cache import FeatureCache
 from affectrt.training.prepared import PreparedVideo
 from affectrt.training.recordings import Spans
 
@@ -55,8 +56,10 @@ class WindowSet:
         hop: int,
         scored: bool,
         text_rows: TextRows | None = None,
+        features: FeatureCache | None = None,
     ) -> None:
         self._videos, self._contract, self._rules, self._text_rows = videos, contract, rules, text_rows
+        self._features = features
         self.per_window = contract.fusion.output == "per_window"
         self._columns = [OUTPUTS.index(output.name) for output in contract.outputs]
         self._truth = [np.asarray(video.truth()[:, self._columns]) for video in videos]
@@ -100,10 +103,13 @@ class WindowSet:
         window = self.windows[index]
         contract, fusion = self._contract, self._contract.fusion
         video_steps, audio_steps = self._steps(window)
-        spans, text = self._spans(window.video)
         count = len(video_steps)
         item: Item = {"index": np.asarray(index), "filled": np.arange(fusion.window_steps) < count}
         lost = _lost(list(contract.modalities), drop, rng)
+        if self._features is not None:
+            steps = {"video": video_steps}
+            return item | self._cached(window.video, steps, audio_steps, rng, lost) | self._target(window)
+        spans, text = self._spans(window.video)
         if contract.video is not None:
             item |= self._seen(spans, video_steps, rng, "video" in lost)
         if contract.audio is not None:
@@ -114,6 +120,26 @@ class WindowSet:
             if text is not None and "text" not in lost:
                 item["text"][:count], item["read"][:count] = text[audio_steps], True
         return item | self._target(window)
+
+    def _cached(
+        self,
+        video: int,
+        steps: dict[str, npt.NDArray[np.int64]],
+        other_steps: npt.NDArray[np.int64],
+        rng: np.random.Generator | None,
+        lost: tuple[str, ...],
+    ) -> Item:
+        assert self._features is not None
+        rows = self._features.rows(self._videos[video].name)
+        mirrored = "video-mirrored" in rows and rng is not None and rng.random() < 0.5
+        item: Item = {}
+        for modality, record in self._contract.modalities.items():
+            shown = np.zeros((self._contract.fusion.window_steps, record.feature_dim), np.float32)
+            if modality not in lost:
+                at = steps.get(modality, other_steps)
+                shown[: len(at)] = rows["video-mirrored" if mirrored and modality == "video" else modality][at]
+            item[f"{modality}_features"] = shown
+        return item
 
     def _clips(self, index: int, known: npt.NDArray[np.bool_], hop: int) -> list[Window]:
         fusion = self._contract.fusion
@@ -205,7 +231,8 @@ class WindowSet:
                 self._open.pop(next(iter(self._open)))
             prepared = self._videos[video]
             text = self._text_rows(prepared) if self._text_rows is not None else None
-            self._open[video] = (prepared.spans(), text)
+            frames = self._contract.video.span_frames if self._contract.video is not None else None
+            self._open[video] = (prepared.spans(frames), text)
         return self._open[video]
 
 

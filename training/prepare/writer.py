@@ -18,7 +18,7 @@ from affectrt.runtime.words.word import Word
 
 from ..prepared_record import NPY_HEADER_BYTES, FileRecord
 
-__all__ = ["GrowingArray", "VideoFolder", "write_text"]
+__all__ = ["GrowingArray", "VideoFolder", "recorded", "write_text"]
 
 _BLOCK = 1 << 20
 
@@ -96,14 +96,15 @@ class VideoFolder:
 
     def files(self) -> dict[str, FileRecord]:
         """Bytes and SHA-256 of everything that was written."""
-        return {path.name: _recorded(path) for path in sorted(self.path.iterdir())}
+        return {path.name: recorded(path) for path in sorted(self.path.iterdir())}
 
     def finish(self) -> None:
         shutil.rmtree(self._target, ignore_errors=True)
         self.path.replace(self._target)
 
 
-def _recorded(path: Path) -> FileRecord:
+def recorded(path: Path) -> FileRecord:
+    """Bytes and SHA-256 of a file."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

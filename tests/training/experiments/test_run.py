@@ -21,8 +21,9 @@ from affectrt.bundle.errors import UsageError  # noqa: E402
 from affectrt.models.checkpoint import load_checkpoint, save_checkpoint, save_part  # noqa: E402
 from affectrt.models.parts import PARTS  # noqa: E402
 from affectrt.training.experiments.batch_norm import CpuSyncBatchNorm  # noqa: E402
+from affectrt.training.experiments.beginning import begin_with  # noqa: E402
 from affectrt.training.experiments.config import network_of  # noqa: E402
-from affectrt.training.experiments.run import begin_with, train_experiment  # noqa: E402
+from affectrt.training.experiments.run import train_experiment  # noqa: E402
 
 
 class KilledError(Exception):
