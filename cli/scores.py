@@ -11,9 +11,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from affectrt.bundle import Bundle, Candidate, Selection
-    from affectrt.training.evaluate import Evaluation
+    from affectrt.training.evaluation import Agreement, Evaluation
 
-__all__ = ["print_scores", "print_selections"]
+__all__ = ["print_agreements", "print_measures", "print_scores", "print_selections"]
 
 
 def print_scores(evaluations: Sequence[Evaluation]) -> None:
@@ -21,7 +21,7 @@ def print_scores(evaluations: Sequence[Evaluation]) -> None:
     first = evaluations[0]
     table = Table(
         title=f"CCC on {first.corpus}, {first.split}: {len(first.videos)} videos, "
-        f"{first.precision} on {first.backend}, hop {first.hop_steps}",
+        f"{first.precision} on {first.backend}, hop {first.hop_steps}{_windows(first.windows)}",
         caption=f"95 % intervals from resampling videos{_compared(first.described_steps)}",
     )
     table.add_column("modalities")
@@ -32,6 +32,43 @@ def print_scores(evaluations: Sequence[Evaluation]) -> None:
         cells = [interval.in_words() for interval in evaluation.ccc.values()]
         table.add_row("+".join(evaluation.modalities), *cells, f"{evaluation.mean:.3f}")
     Console(highlight=False).print(table)
+
+
+def print_measures(evaluations: Sequence[Evaluation]) -> None:
+    """A table of RMSE, Pearson's r and the authors' metrics, with what these are worth; otherwise as `print_scores`."""
+    from affectrt.training.evaluation_report import AUTHOR_NOTES
+
+    first = evaluations[0]
+    table = Table(title=f"other measures{_windows(first.windows)}")
+    table.add_column("modalities")
+    for metric, found in (("RMSE", first.rmse), ("r", first.pearson), *first.author.items()):
+        for name in found:
+            table.add_column(f"{metric}\n{name}", justify="right")
+    for e in evaluations:
+        cells = [interval.in_words() for found in (e.rmse, e.pearson) for interval in found.values()]
+        cells += [f"{value:.3f}" for found in e.author.values() for value in found.values()]
+        table.add_row("+".join(e.modalities), *cells)
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=180)
+    console.print(table)
+    for name, note in AUTHOR_NOTES.items():
+        console.print(f"{name}: {note}", markup=False)
+
+
+def print_agreements(agreements: Sequence[Agreement]) -> None:
+    """Whether stream and offline windows say the same, a line for each set of modalities."""
+    console = Console(highlight=False)
+    for a in agreements:
+        told = f"largest difference {a.largest:.2e} over {a.steps} steps"
+        if a.video is not None and not a.agree:
+            told += f", in {a.video}"
+        if a.alone:
+            told += f"; {a.alone} steps have an estimate of only one"
+        word = "agree" if a.agree else "do not agree"
+        console.print(f"{'+'.join(a.modalities)}: stream and offline windows {word}: {told}", markup=False)
+
+
+def _windows(rule: str) -> str:
+    return "" if rule == "stream" else f", {rule} windows"
 
 
 def print_selections(bundle: Bundle) -> None:

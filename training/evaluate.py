@@ -148,7 +148,7 @@ def examine(
     for video in videos:
         features: dict[int, StepFeatures] = {}
         ends: dict[tuple[str, ...], int] = {}
-        for rule, chosen in played:
+        for (rule, chosen), of_key in played.items():
             if rule == "stream":
                 dense = by_step(contract, video.stream(infer, opened.pieces, chosen, hop_steps))
                 ends[chosen] = len(dense)
@@ -162,8 +162,8 @@ def examine(
                 )
             rows, truth = video.beside(dense)
             score = _score(video, names, rows, truth)
-            times = video.picture_times_s()
-            played[rule, chosen].append(Played(video.name, dense, rows, truth, times, video.step_hz))
+            times = video.row_times_s(dense)
+            of_key.append(Played(video.name, dense, rows, truth, times, video.picture_steps()))
             scores[rule, chosen].append(score)
             video_done(score)
     engine = next(iter(opened.engines.values()))
@@ -175,9 +175,7 @@ def examine(
             for d, name in enumerate(() if bare else names)
         }
         intervals = {
-            metric: {
-                name: bootstrap_ci_over_videos(*pair, seed=seed, metric=metric) for name, pair in pairs.items()
-            }
+            metric: {name: bootstrap_ci_over_videos(*pair, seed=seed, metric=metric) for name, pair in pairs.items()}
             for metric in METRICS
         }
         evaluation = Evaluation(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from affectrt.bundle.manifest import Accuracy, Interval
 
@@ -80,14 +81,14 @@ class Evaluation:
 @dataclass(frozen=True, eq=False)
 class Played:
     """One video's estimates: `dense` (steps, outputs) by step, and `rows` beside `truth`, both (rows, outputs); NaN
-    where there is none. `picture_times_s` and `step_hz` say when a picture and a step are."""
+    where there is none. `times_s` (rows,) is when each row is, `picture_steps` (pictures,) the step of each picture."""
 
     name: str
     dense: Rows
     rows: Rows
     truth: Rows
-    picture_times_s: Rows
-    step_hz: float
+    times_s: Rows
+    picture_steps: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from .corpus import Corpus, CorpusVideo
 from .media import picture_times
 from .offline import StepFeatures
 from .offline_features import features_of_media, features_of_spans, with_words
-from .play import MAX_BATCH, Rows, beside, play
+from .play import MAX_BATCH, Rows, beside, play, steps_of
 from .prepared import PreparedCorpus, PreparedVideo
 
 __all__ = ["Examined", "examined_videos"]
@@ -58,8 +58,11 @@ class Examined(Protocol):
     def beside(self, dense: Rows) -> tuple[Rows, Rows]:
         """As `training.play.beside`."""
 
-    def picture_times_s(self) -> Rows:
-        """Media time of every picture."""
+    def row_times_s(self, dense: Rows) -> Rows:
+        """When the rows of `beside` are."""
+
+    def picture_steps(self) -> npt.NDArray[np.int64]:
+        """The step of every picture."""
 
 
 def examined_videos(contract: Contract, corpus: Corpus | PreparedCorpus, split: str) -> Sequence[Examined]:
@@ -86,16 +89,24 @@ class _Media:
         video = self._video
         found = features_of_media(self._contract, video.media_path, infer, grid)
         words = read_transcript(video.words_path) if pieces is not None and video.words_path is not None else ()
-        annotation = annotation_of_steps(video.truth, self.picture_times_s(), found[0], self.step_hz)
+        annotation = annotation_of_steps(video.truth, self._picture_times_s(), found[0], self.step_hz)
         known = ~np.isnan(annotation).any(axis=1)
         return with_words(
             self._contract, found, infer, words=words, pieces=pieces, step_hz=self.step_hz, annotated=known
         )
 
     def beside(self, dense: Rows) -> tuple[Rows, Rows]:
-        return beside(self._contract, self._video.truth, self.picture_times_s(), dense)
+        return beside(self._contract, self._video.truth, self._picture_times_s(), dense)
 
-    def picture_times_s(self) -> Rows:
+    def row_times_s(self, dense: Rows) -> Rows:
+        if self._contract.fusion.describes == "window_mean":
+            return _estimated(dense) / self.step_hz
+        return self._picture_times_s()[: len(self._video.truth)]
+
+    def picture_steps(self) -> npt.NDArray[np.int64]:
+        return steps_of(self._picture_times_s(), self.step_hz)
+
+    def _picture_times_s(self) -> Rows:
         # A second way through the decoder, which need not be gone again for every set of modalities.
         if self._times is None:
             self._times = picture_times(self._video.media_path)
@@ -115,7 +126,7 @@ class _Prepared:
             raise UsageError(
                 f"{self.name} has {self.step_hz:g} steps a second, one for each picture; the model's stream has "
                 f"{self._contract.step_hz:g}",
-                expected="a corpus on the model's clock (affectrt prepare … --clock steps), or windows without a stream",
+                expected="a corpus that was prepared with --clock steps, or windows without a stream",
                 fix="--windows published or --windows offline",
             )
         words = self._video.words() if pieces is not None and "text" in modalities else ()
@@ -139,12 +150,21 @@ class _Prepared:
     def beside(self, dense: Rows) -> tuple[Rows, Rows]:
         return beside(self._contract, self._video.truth(), None, dense)
 
-    def picture_times_s(self) -> Rows:
-        record = self._video.record
+    def row_times_s(self, dense: Rows) -> Rows:
+        windows = self._contract.fusion.describes == "window_mean"
+        return (_estimated(dense) if windows else np.arange(self._video.steps)) / self.step_hz
+
+    def picture_steps(self) -> npt.NDArray[np.int64]:
+        """On the clock of steps pictures are taken to be evenly apart: their own times are not kept."""
         if self._clock == "pictures":
-            return np.arange(self._video.steps) / self.step_hz
+            return np.arange(self._video.steps)
+        record = self._video.record
         rate = record.picture_hz or (record.pictures / record.seconds if record.seconds > 0 else self.step_hz)
-        return np.arange(record.pictures) / rate
+        return steps_of(np.arange(record.pictures) / rate, self.step_hz)
+
+
+def _estimated(dense: Rows) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(~np.isnan(dense).all(axis=1))
 
 
 def _streamed(

@@ -205,7 +205,8 @@ def _ccc_of_sums(sums: _Float64) -> _Float64:
 
 def _rmse_of_sums(sums: _Float64) -> _Float64:
     n, _, _, xx, yy, xy = sums.T
-    return np.sqrt(np.maximum(xx - 2 * xy + yy, 0) / np.maximum(n, 1))
+    squares: _Float64 = np.maximum(xx - 2 * xy + yy, 0) / np.maximum(n, 1)
+    return np.sqrt(squares)
 
 
 def _pearson_of_sums(sums: _Float64) -> _Float64:

@@ -27,9 +27,7 @@ _ROWS_AT_ONCE = 32
 Features = npt.NDArray[np.float32]
 
 
-def features_of_media(
-    contract: Contract, media: Path, infer: Infer, grid: int
-) -> tuple[int, int, dict[str, Features]]:
+def features_of_media(contract: Contract, media: Path, infer: Infer, grid: int) -> tuple[int, int, dict[str, Features]]:
     """Steps, the first of them that is estimated, and features of picture and sound at every `grid` step.
 
     Read as a run reads the file, with a fusion of one step that is never computed. No crop is kept.

@@ -101,10 +101,13 @@ def _arrays(contract: Contract, steps: int, seed: int) -> dict[str, np.ndarray]:
     # the sound of a step lies in the first, or last, 640 samples of its span
     at = np.clip((np.arange(first, last) * contract.step_hz / audio.sample_rate_hz).astype(int), 0, steps - 1)
     level = 0.02 + 0.3 * (truth[at, 1] + 1) / 2
+    sound = (level * rng.normal(0, 1, last - first)).clip(-1, 1).astype(np.float32)
+    end = round(steps * audio.sample_rate_hz / contract.step_hz) - first
+    sound[: max(0, -first)], sound[end:] = 0, sound[end - 1]  # as a run pads what it has not heard
     return {
         "crops": np.clip(light, 0, 255).astype(np.uint8),
         "crop_of_step": np.arange(steps, dtype=np.int32),
-        "waveform": (level * rng.normal(0, 1, last - first)).clip(-1, 1).astype(np.float32),
+        "waveform": sound,
         "start_of_step": (starts - first).astype(np.int64),
         "labels": truth.copy(),
         "times": np.arange(steps) / contract.step_hz,
