@@ -180,12 +180,12 @@ def _streamed(
         at_s = step / contract.step_hz
         if shows or not has & {"video", "audio"}:
             row = int(spans.crops_of_step[step, -1]) if shows else -1
-            frame = np.asarray(spans.crops[row]) if row >= 0 else nothing
+            frame = np.array(spans.crops[row]) if row >= 0 else nothing
             session.push_video([frame], [at_s], [[whole_frame(frame)] if row >= 0 else []])
         if step in sound:
             first, sample, end = sound[step]
             rate = contract.audio.sample_rate_hz if contract.audio is not None else 1
-            session.push_audio(np.asarray(spans.waveform[first : first + end - sample]), sample / rate)
+            session.push_audio(np.array(spans.waveform[first : first + end - sample]), sample / rate)
         if len(session.pending()) >= MAX_BATCH:
             _resolve(session, infer)
             estimates += session.poll()

@@ -87,7 +87,7 @@ def features_of_spans(
             requests = []
             for index, which in enumerate(wanted[first : first + _ROWS_AT_ONCE], first):
                 crops = spans.crops[which][:, edge : edge + video.crop_px, edge : edge + video.crop_px]
-                span = np.ascontiguousarray(crops if len(video.input.shape) > 3 else crops[0])
+                span = np.array(crops if len(video.input.shape) > 3 else crops[0], order="C")
                 requests.append(Request(video.stage, 0, index, {video.input.name: span}))
             for request, result in zip(requests, infer(requests), strict=True):
                 encoded[request.step] = _finite(result, int(at[np.argmax(place.reshape(-1) == request.step)]))
@@ -99,7 +99,7 @@ def features_of_spans(
         rows = np.zeros((steps, audio.feature_dim), np.float32)
         for first in range(0, len(at), _ROWS_AT_ONCE):
             requests = [
-                Request(audio.stage, -1, int(k), {audio.input.name: np.asarray(spans.audio_span(int(k)), np.float32)})
+                Request(audio.stage, -1, int(k), {audio.input.name: np.array(spans.audio_span(int(k)), np.float32)})
                 for k in at[first : first + _ROWS_AT_ONCE]
             ]
             for request, result in zip(requests, infer(requests), strict=True):

@@ -17,6 +17,8 @@ from affectrt.training.metrics import (
     ccc_author_cav,
     ccc_author_rcma,
     paired_bootstrap_over_videos,
+    pearson,
+    rmse,
 )
 
 SERIES = arrays(np.float64, 20, elements=st.floats(-1, 1, width=32))
@@ -178,3 +180,29 @@ def test_a_row_that_one_of_three_lacks_counts_for_none() -> None:
     assert found.reference.value == ccc(reference[30:], truth[30:]) != ccc(reference, truth)
     assert found.candidate.value == ccc(candidate[30:], truth[30:])
     assert found.loss.low is None and found.loss.high is None
+
+
+def test_rmse_and_pearson_of_a_worked_example() -> None:
+    # differences 1, 1/2, 0; deviations −1, 0, 1 and −1/2, 0, 1/2: exactly in proportion
+    x, y = np.array([1.0, 2.0, np.nan, 3.0]), np.array([2.0, 2.5, 7.0, 3.0])
+    assert rmse(x, y) == pytest.approx(math.sqrt(1.25 / 3))
+    assert pearson(x, y) == pytest.approx(1.0)
+    assert pearson(x, -y) == pytest.approx(-1.0)
+    assert pearson(x, np.ones(4)) == 0.0
+    assert math.isnan(rmse(x[2:3], y[2:3])) and math.isnan(pearson(x[2:3], y[2:3]))
+
+
+@pytest.mark.parametrize("metric", ["ccc", "rmse", "pearson"])
+def test_intervals_of_every_metric_are_those_of_resampled_videos(metric: str) -> None:
+    """The sums that are resampled say the same as the metric over the videos drawn, one after the other."""
+    rng = np.random.default_rng(8)
+    truths = [rng.normal(0.3, 0.5, n) for n in (30, 50, 20)]
+    estimates = [0.5 * y + rng.normal(0.2, 0.2, len(y)) for y in truths]
+    found = bootstrap_ci_over_videos(estimates, truths, resamples=40, seed=5, metric=metric)  # type: ignore[arg-type]
+    plain = {"ccc": ccc, "rmse": rmse, "pearson": pearson}[metric]
+    drawn = np.random.default_rng(5).integers(0, 3, size=(40, 3))
+    values = [
+        plain(np.concatenate([estimates[i] for i in row]), np.concatenate([truths[i] for i in row])) for row in drawn
+    ]
+    assert found.value == pytest.approx(plain(np.concatenate(estimates), np.concatenate(truths)))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))

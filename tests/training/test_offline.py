@@ -159,7 +159,7 @@ def test_a_corpus_on_the_clock_of_pictures_is_not_streamed(tmp_path: Path) -> No
     slow = corpus.record.videos[0].model_copy(update={"step_hz": 12.5})
     record = corpus.record.model_copy(update={"clock": "pictures", "videos": (slow,)})
     slower = PreparedCorpus(corpus.root, record, corpus.fingerprint)
-    with pytest.raises(UsageError, match="12.5 steps a second"):
+    with pytest.raises(UsageError, match=r"12\.5 steps a second"):
         evaluate(opened, slower, "validation")
     (found,) = examine(opened, slower, "validation", sets=(("video", "audio"),), windows=("published",))
     assert found.evaluation.ccc["valence"].value > 0.98
