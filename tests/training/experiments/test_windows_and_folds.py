@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from affectrt.bundle.errors import UsageError
 from affectrt.training.experiments import author_clip_windows, clip_windows, folds, series_windows
 from affectrt.training.experiments.folds import groups
+from affectrt.training.prepare.affwild2 import raw_videos
 
 TRAIN = [f"t{i:03d}" for i in range(356)]
 VALIDATION = [f"v{i:02d}" for i in range(76)]
@@ -88,3 +92,26 @@ def test_a_fold_with_nobody_to_validate_on_is_refused() -> None:
         folds(TRAIN[:4], VALIDATION, 3)
     with pytest.raises(UsageError, match="fold 6"):
         folds(TRAIN, VALIDATION, 6)
+
+
+def test_the_readers_splits_of_356_76_and_162_trials_make_the_published_folds(tmp_path: Path) -> None:
+    """A fabricated list of 594 trials, 2 993 081 pictures being nobody's to fabricate (papers.md §3.1)."""
+    names = [f"video{number:03d}" for number in range(594)]
+    rng = np.random.default_rng(6)
+    order = [names[at] for at in rng.permutation(594)]
+    parts = {"train": order[:356], "validate": order[356:432]}
+    (tmp_path / "raw_videos").mkdir()
+    for name in names:
+        (tmp_path / f"raw_videos/{name}.mp4").write_bytes(b"")
+    for split, chosen in parts.items():
+        folder = tmp_path / "6th_ABAW_Annotations/VA" / split
+        folder.mkdir(parents=True)
+        for name in chosen:
+            (folder / f"{name}.txt").write_text("valence,arousal\n0.1,0.2\n")
+    corpus = raw_videos(tmp_path, test_trials=order[432:])
+    by_split = {split: [v.name for v in corpus.videos if v.split == split] for split in ("train", "validation", "test")}
+    assert {split: len(videos) for split, videos in by_split.items()} == {"train": 356, "validation": 76, "test": 162}
+    assert all(videos == sorted(videos) for videos in by_split.values())
+    train, validation = by_split["train"], by_split["validation"]
+    assert [len(folds(train, validation, fold)[1]) for fold in range(6)] == [76, 72, 71, 71, 71, 71]
+    assert folds(train, validation, 1)[1] == sorted(parts["train"])[-72:]
