@@ -7,11 +7,14 @@ import math
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from affectrt.bundle.errors import UsageError
+
+if TYPE_CHECKING:
+    from affectrt.training.evaluation import Windows as Rule
 
 __all__ = ["evaluate"]
 
@@ -94,7 +97,7 @@ def evaluate(
     # Before the work, so that a checkpoint or a damaged bundle is refused at once.
     recorded = open_bundle(model) if record else None
     opened_corpus = PreparedCorpus.open(corpus) if is_prepared(corpus) else Corpus.open(corpus)
-    rules = ("stream", "offline") if windows is Windows.both else (windows.value,)
+    rules: tuple[Rule, ...] = ("stream", "offline") if windows is Windows.both else (windows.value,)
     with open_model(model, precision.value, threads) as opened, Progress() as progress:
         sets = (
             modality_sets(opened.contract) if modalities is None else (_listed(modalities, opened.contract.modalities),)
@@ -156,7 +159,8 @@ def _record(evaluation: Any) -> dict[str, Any]:
     for metric in ("ccc", "rmse", "pearson"):
         found = getattr(evaluation, metric)
         record[metric] = {name: interval.model_dump() for name, interval in found.items()}
-    return _finite(record)
+    told: dict[str, Any] = _finite(record)
+    return told
 
 
 def _finite(value: Any) -> Any:

@@ -22,7 +22,7 @@ from affectrt.runtime.words.pieces import Pieces, pieces_of
 from .corpus import Corpus, Split
 from .evaluation import Evaluation, Examination, Played, VideoScore, Windows
 from .examined import Examined, examined_videos
-from .metrics import METRICS, bootstrap_ci_over_videos, ccc_author_cav, ccc_author_rcma
+from .metrics import METRICS, Series, bootstrap_ci_over_videos, ccc_author_cav, ccc_author_rcma
 from .offline import StepFeatures, estimates_of, grid_of
 from .play import MAX_BATCH, Rows, by_step, output_names
 from .prepared import PreparedCorpus
@@ -170,7 +170,7 @@ def examine(
     found = []
     for (rule, chosen), of_videos in played.items():
         bare = unlabelled and not any(score.rows for score in scores[rule, chosen])
-        pairs = {
+        pairs: dict[str, tuple[list[Series], list[Series]]] = {
             name: ([p.rows[:, d] for p in of_videos], [p.truth[:, d] for p in of_videos])
             for d, name in enumerate(() if bare else names)
         }

@@ -8,7 +8,7 @@ end, as it had when it was prepared; `restarts` of its record do not end it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from typing import Protocol
 
 import numpy as np
@@ -90,7 +90,7 @@ class _Media:
         found = features_of_media(self._contract, video.media_path, infer, grid)
         words = read_transcript(video.words_path) if pieces is not None and video.words_path is not None else ()
         annotation = annotation_of_steps(video.truth, self._picture_times_s(), found[0], self.step_hz)
-        known = ~np.isnan(annotation).any(axis=1)
+        known = np.asarray(~np.isnan(annotation).any(axis=1), bool)
         return with_words(
             self._contract, found, infer, words=words, pieces=pieces, step_hz=self.step_hz, annotated=known
         )
@@ -141,7 +141,7 @@ class _Prepared:
     def features(self, infer: Infer, pieces: Pieces | None, grid: int) -> StepFeatures:
         video = self._video
         found = features_of_spans(self._contract, video.spans(), infer, grid)
-        known = ~np.isnan(video.truth()).any(axis=1)
+        known = np.asarray(~np.isnan(video.truth()).any(axis=1), bool)
         words = video.words() if pieces is not None else ()
         return with_words(
             self._contract, found, infer, words=words, pieces=pieces, step_hz=self.step_hz, annotated=known
@@ -168,7 +168,7 @@ def _estimated(dense: Rows) -> npt.NDArray[np.int64]:
 
 
 def _streamed(
-    contract: Contract, video: PreparedVideo, session: Session, infer: Infer, has: Collection[str]
+    contract: Contract, video: PreparedVideo, session: Session, infer: Infer, has: Set[str]
 ) -> list[Estimate]:
     spans = video.spans()
     sound = _sound(contract, spans.start_of_step) if contract.audio is not None and "audio" in has else {}

@@ -17,6 +17,7 @@ from affectrt.bundle.manifest import Compared, Interval
 __all__ = [
     "METRICS",
     "Metric",
+    "Series",
     "bootstrap_ci_over_videos",
     "ccc",
     "ccc_author_cav",

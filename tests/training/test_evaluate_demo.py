@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("gi")
-pytestmark = pytest.mark.slow
 
 from doubles.demo_bundles import demo_bundles
 from doubles.toy_prepared import make_toy_corpus
@@ -21,6 +20,8 @@ from affectrt.training.evaluation import agreements
 from affectrt.training.evaluation_report import letters
 from affectrt.training.prepared import PreparedCorpus
 from affectrt.training.synthetic.corpus import make_corpus
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "models" / "weights"
