@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from affectrt.runtime import Estimate
 
-__all__ = ["OUTPUTS", "OutputName", "align", "annotation_of_steps", "estimated_steps", "means_up_to"]
+__all__ = ["OUTPUTS", "OutputName", "annotation_of_steps", "estimated_steps", "means_up_to"]
 
 # The columns of an annotation.
 OutputName = Literal["valence", "arousal"]
@@ -20,22 +20,6 @@ OUTPUTS: tuple[OutputName, ...] = ("valence", "arousal")
 _NEAR_S = 0.1
 
 Rows = npt.NDArray[np.float64]
-
-
-def align(
-    estimates: Sequence[Estimate], names: Sequence[OutputName], times_s: npt.NDArray[np.float64], step_hz: float
-) -> Rows:
-    """The estimates of the steps nearest to `times_s`, shape (times, len(names)); NaN where there is none.
-
-    A later estimate of the same step takes the place of an earlier one.
-    """
-    by_step = {round(e.t_s * step_hz): e for e in estimates}
-    aligned = np.full((len(times_s), len(names)), np.nan)
-    for row, step in enumerate(np.floor(times_s * step_hz + 0.5).astype(int)):
-        estimate = by_step.get(int(step))
-        if estimate is not None:
-            aligned[row] = _values(estimate, names)
-    return aligned
 
 
 def estimated_steps(

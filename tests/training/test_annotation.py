@@ -8,18 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectrt.runtime import Estimate
-from affectrt.training.annotation import align, annotation_of_steps, estimated_steps, means_up_to
+from affectrt.training.annotation import annotation_of_steps, estimated_steps, means_up_to
+from affectrt.training.play import rows_of_steps, steps_of
 
 
 def _estimate(step: int, valence: float) -> Estimate:
     return Estimate(t_s=step / 25, valence=valence, arousal=None, track=0, modalities=("video",))
 
 
-def test_align_takes_the_nearest_step_and_leaves_holes() -> None:
-    estimates = [_estimate(k, k / 100) for k in (0, 1, 2, 4)]
-    rows = align(estimates, ["valence", "arousal"], np.array([0.0, 0.019, 0.021, 0.08, 0.12, 0.16, 0.2]), 25.0)
-    np.testing.assert_array_equal(rows[:, 0], [0.0, 0.0, 0.01, 0.02, np.nan, 0.04, np.nan])
-    assert np.isnan(rows[:, 1]).all()
+def test_a_picture_takes_its_nearest_step_and_steps_without_estimate_are_holes() -> None:
+    steps, rows = estimated_steps([_estimate(k, k / 100) for k in (0, 1, 2, 4)], ["valence", "arousal"], 25.0)
+    dense = np.full((5, 2), np.nan)
+    dense[steps] = rows
+    times = np.array([0.0, 0.019, 0.021, 0.08, 0.12, 0.16, 0.2])
+    found = rows_of_steps(dense, steps_of(times, 25.0))
+    np.testing.assert_array_equal(found[:, 0], [0.0, 0.0, 0.01, 0.02, np.nan, 0.04, np.nan])
+    assert np.isnan(found[:, 1]).all()
 
 
 def test_estimates_are_rows_by_step_and_the_latest_of_a_step_counts() -> None:
