@@ -86,7 +86,7 @@ def evaluate(
     from affectrt.training.prepared import PreparedCorpus, is_prepared
     from affectrt.training.progress import Progress
 
-    from .scores import print_agreements, print_measures, print_scores
+    from .scores import print_agreements, print_author_notes, print_measures, print_scores
 
     if sample is not None and submission is None:
         raise UsageError("--sample without --submission", expected="both", fix="--submission FILE.txt")
@@ -138,6 +138,8 @@ def evaluate(
         if of_rule := [evaluation for evaluation in scored if evaluation.windows == rule]:
             print_scores(of_rule)
             print_measures(of_rule)
+    if scored:
+        print_author_notes()
     if agreed:
         print_agreements(agreed)
     for path in (report, submission):

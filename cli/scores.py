@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from affectrt.bundle import Bundle, Candidate, Selection
     from affectrt.training.evaluation import Agreement, Evaluation
 
-__all__ = ["print_agreements", "print_measures", "print_scores", "print_selections"]
+__all__ = ["print_agreements", "print_author_notes", "print_measures", "print_scores", "print_selections"]
 
 
 def print_scores(evaluations: Sequence[Evaluation]) -> None:
@@ -35,9 +35,7 @@ def print_scores(evaluations: Sequence[Evaluation]) -> None:
 
 
 def print_measures(evaluations: Sequence[Evaluation]) -> None:
-    """A table of RMSE, Pearson's r and the authors' metrics, with what these are worth; otherwise as `print_scores`."""
-    from affectrt.training.evaluation_report import AUTHOR_NOTES
-
+    """A table of RMSE, Pearson's r and the authors' metrics; otherwise as `print_scores`."""
     first = evaluations[0]
     table = Table(title=f"other measures{_windows(first.windows)}")
     table.add_column("modalities")
@@ -50,6 +48,13 @@ def print_measures(evaluations: Sequence[Evaluation]) -> None:
         table.add_row("+".join(e.modalities), *cells)
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=180)
     console.print(table)
+
+
+def print_author_notes() -> None:
+    """What is wrong with the authors' metrics."""
+    from affectrt.training.evaluation_report import AUTHOR_NOTES
+
+    console = Console(highlight=False)
     for name, note in AUTHOR_NOTES.items():
         console.print(f"{name}: {note}", markup=False)
 
