@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from doubles.media import write_media
+from doubles.raw_recola import write_recola
 from doubles.tiny_bundle import make_tiny_bundle
 
 from affectrt.training.prepared import PreparedCorpus
@@ -93,3 +94,16 @@ def test_wrong_use_is_told_and_nothing_is_written(
     assert ran.code == 2, ran.err  # type: ignore[attr-defined]
     assert told in ran.err and "Traceback" not in ran.err  # type: ignore[attr-defined]
     assert not (tmp_path / "corpus").exists()
+
+
+def test_the_command_prepares_recola(run: Callable[..., object], tmp_path: Path) -> None:
+    write_recola(tmp_path / "raw", "own", subjects=("P16",), rows=100)
+    bundle = make_tiny_bundle(tmp_path / "tiny.affect")
+    out = tmp_path / "out"
+    ran = run(
+        "prepare", "recola", tmp_path / "raw", "--out", out, "--for", bundle.path, "--faces", "whole", "--workers", 1
+    )
+    assert ran.code == 0, ran.err  # type: ignore[attr-defined]
+    corpus = PreparedCorpus.open(out, thorough=True)
+    assert corpus.kind == "recola" and corpus.all_videos[0].subject == "P16"
+    assert corpus.record.videos[0].annotated == 100 - 58

@@ -60,7 +60,8 @@ def annotated_late(drawn: np.ndarray, column: int) -> np.ndarray:
     """(rows,) of the file: the delay first, for which the annotation rests at 0, and outliers."""
     late = np.concatenate([np.zeros(DELAYS[column]), drawn[:, column]])[: len(drawn)]
     for row in OUTLIERS:
-        late[row] = -late[row] / 2
+        if row < len(late):
+            late[row] = -late[row] / 2
     return late
 
 

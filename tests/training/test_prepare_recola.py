@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from doubles.raw_recola import write_recola
-from doubles.tiny_bundle import make_tiny_bundle, tiny_contract
+from doubles.tiny_bundle import tiny_contract
 
 from affectrt.bundle.errors import AffectError, UsageError
 from affectrt.training.experiments import author_clip_windows, clip_windows
 from affectrt.training.prepare import Options, prepare
 from affectrt.training.prepare.recola import PARTITIONS, raw_videos
-from affectrt.training.prepared import PreparedCorpus
 
 
 def rate(root: Path, subject: str, rows: int = 100, **changed: str) -> None:
@@ -171,14 +169,7 @@ def test_a_folder_that_is_not_recola_is_refused_with_what_is_expected(tmp_path: 
     assert caught.value.fix and caught.value.expected
 
 
-def test_the_command_prepares_recola(run: Callable[..., object], tmp_path: Path) -> None:
-    write_recola(tmp_path / "raw", "own", subjects=("P16",), rows=100)
-    bundle = make_tiny_bundle(tmp_path / "tiny.affect")
-    out = tmp_path / "out"
-    ran = run(
-        "prepare", "recola", tmp_path / "raw", "--out", out, "--for", bundle.path, "--faces", "whole", "--workers", 1
-    )
-    assert ran.code == 0, ran.err  # type: ignore[attr-defined]
-    corpus = PreparedCorpus.open(out, thorough=True)
-    assert corpus.kind == "recola" and corpus.all_videos[0].subject == "P16"
-    assert corpus.record.videos[0].annotated == 100 - 58
+def test_crops_alone_are_not_searched_for_faces(tmp_path: Path) -> None:
+    write_recola(tmp_path / "raw", "authors", subjects=("train_1",), rows=140)
+    with pytest.raises(AffectError, match="only crops, no recording"):
+        prepare(raw_videos(tmp_path / "raw"), tmp_path / "out", Options(tiny_contract(), faces="whole"))
