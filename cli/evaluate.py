@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -86,8 +87,6 @@ def evaluate(
     from affectrt.training.prepared import PreparedCorpus, is_prepared
     from affectrt.training.progress import Progress
 
-    from .scores import print_agreements, print_author_notes, print_measures, print_scores
-
     if sample is not None and submission is None:
         raise UsageError("--sample without --submission", expected="both", fix="--submission FILE.txt")
     if submission is not None and sample is not None:
@@ -134,17 +133,24 @@ def evaluate(
             told["agreements"] = [{**asdict(a), "agree": a.agree} for a in agreed]
         typer.echo(json.dumps(told, indent=1))
         return
-    for rule in rules:
-        if of_rule := [evaluation for evaluation in scored if evaluation.windows == rule]:
-            print_scores(of_rule)
-            print_measures(of_rule)
+    _print(evaluations, agreed)
+    for path in (report, submission):
+        if path is not None:
+            typer.echo(path)
+
+
+def _print(evaluations: Sequence[Any], agreed: Sequence[Any]) -> None:
+    from .scores import print_agreements, print_author_notes, print_measures, print_scores
+
+    scored = [evaluation for evaluation in evaluations if evaluation.ccc]
+    for rule in dict.fromkeys(evaluation.windows for evaluation in scored):
+        of_rule = [evaluation for evaluation in scored if evaluation.windows == rule]
+        print_scores(of_rule)
+        print_measures(of_rule)
     if scored:
         print_author_notes()
     if agreed:
         print_agreements(agreed)
-    for path in (report, submission):
-        if path is not None:
-            typer.echo(path)
 
 
 def _listed(text: str, known: Any) -> tuple[str, ...]:
