@@ -70,10 +70,10 @@ def test_every_option_that_the_page_names_is_one_of_its_verb(capsys: pytest.Capt
     lines = re.findall(r"affectrt (\w+) ([^`\n]*)", PAGE)
     assert len(lines) > 12
     for verb, rest in lines:
-        for option in re.findall(r"--[a-z-]+", rest) if verb in told else ():
+        for option in re.findall(r"--[a-z][a-z-]*", rest) if verb in told else ():
             assert option in told[verb], (verb, option)
     everything = "".join(told.values())
-    for option in re.findall(r"--[a-z-]+", PAGE):
+    for option in re.findall(r"--[a-z][a-z-]*", PAGE):
         assert option in everything or option == "--logdir", option
 
 

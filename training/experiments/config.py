@@ -97,7 +97,7 @@ class ExperimentConfig(Record):
     def _filled(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        filled = {**_DEFAULTS.get(data.get("system"), {}), **data}  # type: ignore[call-overload]
+        filled = {**_DEFAULTS.get(data.get("system"), {}), **data}
         if data.get("system") == "rcma":
             schedule = dict(filled["schedule"]) if isinstance(filled["schedule"], dict) else filled["schedule"]
             if isinstance(schedule, dict) and schedule.get("kind") == "plateau":
@@ -228,4 +228,5 @@ def _toml(text: str) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
-    return tomllib.loads(text)
+    told: dict[str, Any] = tomllib.loads(text)
+    return told
