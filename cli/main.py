@@ -31,6 +31,7 @@ class Verb(NamedTuple):
 # In the order of the data; module M of this room exposes a function M (a function cannot be called `import`).
 VERBS: dict[str, Verb] = {
     "demo": Verb("demo", "The whole chain on generated media, then a report page."),
+    "transcribe": Verb("transcribe", "Write down what is said in media, with times."),
     "prepare": Verb("prepare", "Turn a corpus's raw files into one to train on."),
     "train": Verb("train", "Train a model on a corpus."),
     "import": Verb("import_", "Turn published weights into a checkpoint."),

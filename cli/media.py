@@ -14,16 +14,17 @@ MEDIA_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".w
 TRAINING_FOLDERS = ("*Annotations/VA/train", "*Annotations/VA*/Train_Set")
 
 
-def media_from_paths(paths: Sequence[Path]) -> list[Path]:
+def media_from_paths(paths: Sequence[Path], *, every_split: bool = False) -> list[Path]:
     """The media files named by `paths`, in order, none twice; a folder gives those below it, sorted by name.
 
-    Of a folder with annotations in Aff-Wild2's layout only the videos of the training split are taken.
+    Of a folder with annotations in Aff-Wild2's layout only the videos of the training split are taken, unless
+    `every_split`: for work of which nothing is learnt.
     Raises UsageError when a path does not exist or there is no media file at all.
     """
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            found.update(dict.fromkeys(_media_below(path)))
+            found.update(dict.fromkeys(_media_below(path, every_split)))
         elif path.exists():
             found[path] = None
         else:
@@ -36,7 +37,9 @@ def media_from_paths(paths: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _media_below(folder: Path) -> list[Path]:
+def _media_below(folder: Path, every_split: bool) -> list[Path]:
     media = sorted(p for p in folder.rglob("*") if p.suffix.lower() in MEDIA_SUFFIXES and p.is_file())
+    if every_split:
+        return media
     training = {file.stem for pattern in TRAINING_FOLDERS for file in folder.glob(f"{pattern}/*.txt")}
     return [path for path in media if path.stem in training] if training else media

@@ -16,7 +16,7 @@ from .transcriber import Transcriber
 from .transcript import SUFFIXES, TranscriptFile
 from .vosk import Vosk
 
-__all__ = ["choose_transcriber", "takes_words", "transcript_beside"]
+__all__ = ["choose_transcriber", "recogniser_named", "takes_words", "transcript_beside"]
 
 _BESIDE = (".words.json", ".ctm", ".vtt", ".srt")
 _FORMS = "auto, none, FILE.json, FILE.ctm, FILE.vtt, FILE.srt, pocketsphinx, vosk:DIR or sherpa:DIR"
@@ -43,18 +43,27 @@ def choose_transcriber(text: str, contract: Contract, media: str | None) -> Tran
         if beside is not None:
             return TranscriptFile(beside)
         return PocketSphinx() if find_spec("pocketsphinx") is not None else None
-    kind, _, place = text.partition(":")
-    if text == "pocketsphinx":
-        return PocketSphinx()
-    if kind in {"vosk", "sherpa"}:
-        if not place:
-            raise UsageError(
-                f"--words {text} names no model", expected=f"{kind}:DIR", fix="see docs/text.md for models"
-            )
-        return Vosk(place) if kind == "vosk" else Sherpa(place)
+    listener = recogniser_named(text)
+    if listener is not None:
+        return listener
     if Path(text).suffix.lower() in SUFFIXES:
         return TranscriptFile(text)
     raise UsageError(f"--words {text} is not understood", expected=_FORMS)
+
+
+def recogniser_named(text: str) -> Transcriber | None:
+    """The one called `pocketsphinx`, `vosk:DIR` or `sherpa:DIR`; None for what is no recogniser.
+
+    UsageError where the directory is missing or no model; MissingDependency where the package is not installed.
+    """
+    kind, _, place = text.partition(":")
+    if text == "pocketsphinx":
+        return PocketSphinx()
+    if kind not in {"vosk", "sherpa"}:
+        return None
+    if not place:
+        raise UsageError(f"--words {text} names no model", expected=f"{kind}:DIR", fix="see docs/text.md for models")
+    return Vosk(place) if kind == "vosk" else Sherpa(place)
 
 
 def transcript_beside(media: str | None) -> Path | None:

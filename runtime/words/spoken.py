@@ -56,6 +56,11 @@ class _Spoken:
         self._recognition: Recognition | None = None
         self._text_ended = False
 
+    @property
+    def failed(self) -> bool:
+        """Whether the transcriber has given up."""
+        return self._recognition is not None and self._recognition.failed
+
     def _listen(self, inner: Source, *, live: bool) -> None:
         """Begin, where there is something to hear."""
         rate_hz = self.transcriber.sample_rate_hz
@@ -194,7 +199,7 @@ class SpokenLive(_Spoken):
         return {
             **self._source.counters(),
             "words_audio_dropped_s": round(heard.dropped_s, 3) if heard is not None else 0.0,
-            "words_failed": int(heard.failed) if heard is not None else 0,
+            "words_failed": int(self.failed),
         }
 
     def stop(self) -> None:
