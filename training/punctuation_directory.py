@@ -65,6 +65,7 @@ class PunctuationDirectory:
         import torch
         from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
 
+        auto: Any = AutoModelForTokenClassification
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         folder = str(self.path.absolute())
         try:
@@ -73,12 +74,12 @@ class PunctuationDirectory:
                 config = AutoConfig.from_pretrained(folder, **local)
                 # Sizes cost nothing on this device: what the file cannot hold is never made.
                 with torch.device("meta"):
-                    count = sum(w.numel() for w in AutoModelForTokenClassification.from_config(config).parameters())
+                    count = sum(w.numel() for w in auto.from_config(config).parameters())
                 if 2 * count > self.size:
                     raise UsageError(
                         f"{self.path / WEIGHTS} has {self.size} bytes, too few for {count} weights", expected=WANT
                     )
-                network, told = AutoModelForTokenClassification.from_pretrained(
+                network, told = auto.from_pretrained(
                     folder,
                     config=config,
                     use_safetensors=True,
@@ -134,7 +135,7 @@ def check_directory(path: str | os.PathLike[str]) -> PunctuationDirectory:
     spelt = spelling.get("tokenizer_class")
     if spelt is not None and not (isinstance(spelt, str) and _TOKENIZERS.fullmatch(spelt)):
         problems.append(f"tokenizer_class is {_shown(spelt)}, which is not one of these families")
-    sizes = {name: config.get(name, config.get(_OTHER_NAMES.get(name, name))) for name in _MOST}
+    sizes: dict[str, Any] = {name: config.get(name, config.get(_OTHER_NAMES.get(name, name))) for name in _MOST}
     wrong = [
         f"{name} is {_shown(value)}, not a number from 1 to {_MOST[name]}"
         for name, value in sizes.items()
@@ -208,8 +209,9 @@ def _shown(value: object) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the bars and warnings of `transformers`, whose errors are told in our words."""
-    from transformers.utils import logging
+    from transformers import utils
 
+    logging: Any = utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
