@@ -21,8 +21,8 @@ __all__ = ["LabelMap", "PunctuationDirectory", "check_directory"]
 LabelMap = Mapping[int, str]
 
 WANT = (
-    "a token classifier of punctuation in Hugging Face's layout: config.json with id2label, model.safetensors, "
-    "and its tokenizer's files"
+    "a token classifier of punctuation in Hugging Face's layout: config.json with id2label, model.safetensors "
+    "and tokenizer.json"
 )
 WEIGHTS = "model.safetensors"
 # Of these families `transformers` reads configuration and pieces without code from elsewhere, and how many positions
@@ -40,6 +40,7 @@ _FORBIDDEN = {
     "transformers_weights": "weights in another file",
 }
 _MOST_JSON_BYTES = 1 << 20
+_MOST_TOKENIZER_BYTES = 64 << 20
 # XLM-RoBERTa XXL has 48 layers and 4096 features.
 _MOST = {"num_hidden_layers": 96, "hidden_size": 16_384, "vocab_size": 4_000_000, "max_position_embeddings": 65_536}
 _OTHER_NAMES = {"num_hidden_layers": "n_layers", "hidden_size": "dim"}  # DistilBERT's
@@ -95,12 +96,12 @@ class PunctuationDirectory:
             raise UsageError(
                 f"{self.path} cannot be opened: {reason[0][:300]}",
                 expected=WANT,
-                fix="fetch it again; a tokenizer without tokenizer.json may need the package sentencepiece",
+                fix="fetch it again",
             ) from None
         problems = [f"{name} is not among the weights" for name in sorted(told["missing_keys"])]
         problems += [f"{entry[0]} is of another shape" for entry in told["mismatched_keys"]]
         if not tokenizer.is_fast:
-            problems.append("its tokenizer does not tell which piece is of which word: a tokenizer.json would")
+            problems.append("its tokenizer does not tell which piece is of which word")
         known = len(tokenizer)
         if known > network.get_input_embeddings().num_embeddings:
             problems.append(f"its tokenizer knows {known} pieces, the network fewer")
@@ -124,6 +125,7 @@ def check_directory(path: str | os.PathLike[str]) -> PunctuationDirectory:
     config = _json(folder / "config.json")
     spelling = _json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
     size = _size_of_weights(folder)
+    _check_tokenizer(folder)
     labels, problems = _labels(config.get("id2label"))
     for file, told in (("config.json", config), ("tokenizer_config.json", spelling)):
         problems += [f"{file} has {key}: {what}" for key, what in _FORBIDDEN.items() if told.get(key) is not None]
@@ -186,6 +188,20 @@ def _size_of_weights(folder: Path) -> int:
         expected="model.safetensors, one file: pickles are never loaded",
         fix=f'where you trust that file: python -c "{code}", then --punctuation safe',
     )
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Without this file `transformers` may take other forms, or, of some families, a tokenizer that knows no word."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        code = f"from transformers import AutoTokenizer as T; T.from_pretrained({folder.name!r}).save_pretrained('t')"
+        raise UsageError(
+            f"no tokenizer.json in {folder}",
+            expected=WANT,
+            fix=f'pip install sentencepiece && python -c "{code}" && cp t/tokenizer* {folder.name}/',
+        )
+    if path.stat().st_size > _MOST_TOKENIZER_BYTES:
+        raise UsageError(f"{path} has {path.stat().st_size} bytes", expected=f"at most {_MOST_TOKENIZER_BYTES}")
 
 
 def _json(path: Path) -> dict[str, Any]:

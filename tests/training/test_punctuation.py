@@ -150,6 +150,14 @@ def adapted(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else"}')
 
 
+def wordless(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def garbled(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"model": {"type": "Evil"}}')
+
+
 def bloated(folder: Path) -> None:
     (folder / "config.json").write_text(" " * (1 << 21))
 
@@ -178,6 +186,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no depth": (changed("config.json", num_hidden_layers="many"), "num_hidden_layers is 'many'"),
     "two positions": (changed("config.json", max_position_embeddings=2), "too few for a sentence"),
     "longest of no kind": (changed("tokenizer_config.json", model_max_length=1), "model_max_length"),
+    "no words": (wordless, "no tokenizer.json"),
+    "garbled words": (garbled, "cannot be opened"),
     "bloated": (bloated, "at most 1048576"),
 }
 
