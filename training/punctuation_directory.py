@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ def _size_of_weights(folder: Path) -> int:
     what = f"only {', '.join(older)}" if older else "its weights in several files" if parts else "no weights"
     code = (
         "from transformers import AutoModelForTokenClassification as M, AutoTokenizer as T; "
-        f"[k.from_pretrained({folder.name!r}).save_pretrained('safe') for k in (M, T)]"
+        f"[k.from_pretrained({str(folder)!r}).save_pretrained('safe') for k in (M, T)]"
     )
     raise UsageError(
         f"{folder} has {what}",
@@ -194,11 +195,11 @@ def _check_tokenizer(folder: Path) -> None:
     """Without this file `transformers` may take other forms, or, of some families, a tokenizer that knows no word."""
     path = folder / "tokenizer.json"
     if not path.is_file():
-        code = f"from transformers import AutoTokenizer as T; T.from_pretrained({folder.name!r}).save_pretrained('t')"
+        code = f"from transformers import AutoTokenizer as T; T.from_pretrained({str(folder)!r}).save_pretrained('t')"
         raise UsageError(
             f"no tokenizer.json in {folder}",
             expected=WANT,
-            fix=f'pip install sentencepiece && python -c "{code}" && cp t/tokenizer* {folder.name}/',
+            fix=f'pip install sentencepiece && python -c "{code}" && cp t/tokenizer* {shlex.quote(str(folder))}/',
         )
     if path.stat().st_size > _MOST_TOKENIZER_BYTES:
         raise UsageError(f"{path} has {path.stat().st_size} bytes", expected=f"at most {_MOST_TOKENIZER_BYTES}")
