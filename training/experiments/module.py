@@ -87,7 +87,7 @@ class AffectModule(LightningModule):
             if modality == "audio":  # the authors pad patches, not sound
                 entering = entering * filled.flatten().view(-1, *[1] * (entering.dim() - 1))
             encoded: Tensor = encoder.backbone(entering)
-            return encoded.unflatten(0, present.shape)
+            return encoded.reshape(*present.shape, -1)
         if int(there.sum()) < FEWEST_ROWS:
             # Too few for a batch norm. These rows show nothing; every process must run every layer in every batch.
             there = there.clone()
@@ -95,7 +95,7 @@ class AffectModule(LightningModule):
         found: Tensor = encoder(rows[there])
         features = found.new_zeros((len(rows), found.shape[1])).index_put((torch.nonzero(there).squeeze(1),), found)
         features = torch.where(present.flatten().unsqueeze(1), features, features.new_zeros(()))
-        return features.unflatten(0, present.shape)
+        return features.reshape(*present.shape, -1)
 
     def _text(self, batch: Batch) -> Tensor:
         assert self.contract.text is not None

@@ -37,7 +37,7 @@ def summed(tensor: Tensor) -> Tensor:
     """The sum over all processes, through which gradients flow; the tensor itself where there is one process."""
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
         return tensor
-    total: Tensor = _Sum.apply(tensor)
+    total: Tensor = _Sum.apply(tensor)  # type: ignore[no-untyped-call]
     return total
 
 

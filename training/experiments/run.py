@@ -118,7 +118,7 @@ def train_experiment(
         if not trainer.is_global_zero:
             return None
         module.load_best()
-        scores = dict(zip((o.name for o in contract.outputs), module.best_scores, strict=True))
+        scores = dict(zip((str(o.name) for o in contract.outputs), module.best_scores, strict=True))
         out.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(network, out, _provenance(config, text, opened, scores))
         return TrainedExperiment(out, scores, module.course.epoch, module.stopped or "epochs")
@@ -148,7 +148,7 @@ def _trainer(
     cpu = accelerator == "cpu" or not torch.cuda.is_available()
     if cpu and config.precision == "16-mixed":
         raise UsageError("precision 16-mixed on a CPU", expected="32-true or bf16-mixed", fix="--precision bf16-mixed")
-    plugins = []
+    plugins: list[Any] = []
     if many and cpu:
         from .batch_norm import CpuSyncBatchNorm
 

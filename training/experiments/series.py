@@ -63,7 +63,7 @@ class WindowSet:
         self.per_window = contract.fusion.output == "per_window"
         self._columns = [OUTPUTS.index(output.name) for output in contract.outputs]
         self._truth = [np.asarray(video.truth()[:, self._columns]) for video in videos]
-        annotated = [~np.isnan(truth).any(axis=1) for truth in self._truth]
+        annotated = [np.asarray(~np.isnan(truth).any(axis=1)) for truth in self._truth]
         compacted = rules.rows == "annotated"
         self._rows = [np.flatnonzero(known) if compacted else np.arange(len(known)) for known in annotated]
         self._open: dict[int, tuple[Spans, npt.NDArray[np.float32] | None]] = {}
@@ -223,7 +223,8 @@ class WindowSet:
 
     def _mean(self, window: Window) -> npt.NDArray[np.float32]:
         labels = self._truth[window.video][window.start : window.start + window.rows]
-        return labels.mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean: npt.NDArray[np.float32] = labels.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return mean
 
     def _spans(self, video: int) -> tuple[Spans, npt.NDArray[np.float32] | None]:
         if video not in self._open:
