@@ -22,7 +22,7 @@ from affectrt.bundle.errors import AffectError, UsageError
 from ..corpus import MEDIA, MEDIA_SUFFIXES, Split, read_annotation, read_record
 from ..prepared_record import Kind, LeftOut
 from .one_video import told
-from .raw import GivenCrops, RawCorpus, RawVideo, Side
+from .raw import GivenCrops, RawCorpus, RawVideo, Side, transcript_in
 
 __all__ = ["raw_videos"]
 
@@ -122,7 +122,6 @@ def _video(
         raise AffectError(f"there is no video {MEDIA}/{base}.mp4 (or {', '.join(MEDIA_SUFFIXES[1:])})")
     labels = read_annotation(annotation) if annotation is not None else np.zeros((0, 2), np.float32)
     folder = root / CROPS / name
-    transcript = words / f"{base}.json" if words is not None else None
     return RawVideo(
         name,
         split,
@@ -131,5 +130,5 @@ def _video(
         subject=people.get(name),
         crops=GivenCrops(folder) if folder.is_dir() else None,
         side=side,
-        words=transcript if transcript is not None and transcript.exists() else None,
+        words=transcript_in(words, base),
     )

@@ -25,7 +25,7 @@ from affectrt.bundle.errors import UsageError, listed
 from ..corpus import MEDIA_SUFFIXES, NOT_ANNOTATED, Split
 from ..prepared_record import LeftOut
 from .one_video import told
-from .raw import RawCorpus, RawVideo
+from .raw import RawCorpus, RawVideo, transcript_in
 
 __all__ = ["SHARES", "raw_videos"]
 
@@ -64,7 +64,6 @@ def raw_videos(
             left_out.append(LeftOut(name=path.stem, split=split, reason="it has no annotation"))
             continue
         table = np.array(sorted(rows), np.float64).reshape(-1, 3)
-        transcript = words / f"{path.stem}.json" if words is not None else None
         videos.append(
             RawVideo(
                 path.stem,
@@ -73,7 +72,7 @@ def raw_videos(
                 table[:, 1:].astype(np.float32),
                 subject=facts.get(path.stem, {}).get("person"),
                 label_times_s=table[:, 0],
-                words=transcript if transcript is not None and transcript.exists() else None,
+                words=transcript_in(words, path.stem),
             )
         )
     return RawCorpus(root, "folder", LICENCE, tuple(videos), tuple(left_out))

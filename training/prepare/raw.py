@@ -19,7 +19,7 @@ from ..corpus import Split, Truth
 from ..prepared_record import Kind, LeftOut
 from .stills import Stills
 
-__all__ = ["GivenCrops", "RawCorpus", "RawVideo", "Side"]
+__all__ = ["GivenCrops", "RawCorpus", "RawVideo", "Side", "transcript_in"]
 
 Side = Literal["left", "right"]
 MAX_CROP_BYTES = 16 << 20
@@ -100,3 +100,10 @@ class RawCorpus:
     licence: str
     videos: tuple[RawVideo, ...]
     left_out: tuple[LeftOut, ...] = ()
+
+
+def transcript_in(folder: Path | None, name: str) -> Path | None:
+    """The transcript of a video, `<name>.words.json` as `affectrt transcribe` writes it, or `<name>.json`."""
+    if folder is None:
+        return None
+    return next((path for suffix in (".words.json", ".json") if (path := folder / f"{name}{suffix}").exists()), None)

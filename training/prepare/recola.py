@@ -36,7 +36,7 @@ from affectrt.bundle.errors import AffectError, UsageError
 from ..corpus import MEDIA_SUFFIXES, Split, Truth
 from ..prepared_record import LeftOut
 from .one_video import told
-from .raw import RawCorpus, RawVideo
+from .raw import RawCorpus, RawVideo, transcript_in
 from .recola_files import GOLD_STANDARD, LISTS, Images, image_lists, read_ratings
 from .stills import Stills
 
@@ -188,7 +188,6 @@ def _video(
         assert listed_images is not None
         stills = Stills(max(len(labels), listed_images.pictures), ANNOTATION_HZ)
         recording = listed_images.path
-    transcript = words / f"{subject}.json" if words is not None else None
     return RawVideo(
         subject,
         split,
@@ -198,7 +197,7 @@ def _video(
         label_times_s=np.arange(len(labels)) / ANNOTATION_HZ,
         audio=sound.get(subject),
         crops=listed_images.crops if listed_images is not None else None,
-        words=transcript if transcript is not None and transcript.exists() else None,
+        words=transcript_in(words, subject),
         stills=stills,
         notes=listed_images.notes if listed_images is not None else (),
     )
