@@ -48,7 +48,7 @@ def test_the_road_from_raw_recordings_to_a_live_run_is_as_it_is_written(folder: 
         assert "<html" in (folder / page).read_text(encoding="utf-8")
     for lines, least in (("out.jsonl", 300), ("live.jsonl", 20)):
         head, *estimates = (folder / lines).read_text(encoding="utf-8").splitlines()
-        assert len(estimates) >= least and "my-first" in head
+        assert len(estimates) >= least and "affectrt-estimates" in head
         assert {"valence", "arousal"} <= json.loads(estimates[-1]).keys()
 
 
