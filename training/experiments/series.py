@@ -118,7 +118,10 @@ class WindowSet:
             item["text"] = np.zeros((fusion.window_steps, contract.text.feature_dim), np.float32)
             item["read"] = np.zeros(fusion.window_steps, bool)
             if text is not None and "text" not in lost:
-                item["text"][:count], item["read"][:count] = text[audio_steps], True
+                item["text"][:count] = text[audio_steps]
+                # The authors scale the zeros of steps without a word too; in a run no word is zeros.
+                spoken = text[audio_steps].any(axis=1)
+                item["read"][:count] = True if self._rules.missing == "black" else spoken
         return item | self._target(window)
 
     def _cached(

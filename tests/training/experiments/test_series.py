@@ -57,6 +57,26 @@ def test_published_windows_close_over_rows_without_annotation_and_repaired_ones_
     assert published.scored_rows == repaired.scored_rows - 2 * 12
 
 
+@pytest.mark.parametrize("protocol", ["published", "repaired"])
+def test_a_step_without_a_word_is_scaled_by_the_authors_alone(tmp_path: Path, protocol: str) -> None:
+    config = tiny(protocol=protocol, fields={"modalities": ["video", "audio", "text"], "text_dim": 6, "text_tcn": [8]})
+    root = toy(tmp_path / "toy", config)
+    contract = Contract.model_validate(network_of(config).contract())
+    vectors = np.zeros((60, 6), np.float32)
+    vectors[5:9] = 1.5
+    windows = WindowSet(
+        PreparedCorpus.open(root).videos("train"),
+        contract,
+        config.rules,
+        hop=config.hop,
+        scored=False,
+        text_rows=lambda video: vectors[: video.steps],
+    )
+    item = windows.item(0)
+    assert windows.windows[0].start == 0 and np.array_equal(item["text"], vectors[:20])
+    assert item["read"].tolist() == [protocol == "published" or 5 <= step < 9 for step in range(20)]
+
+
 def test_a_short_video_is_one_window_padded_at_its_end(tmp_path: Path) -> None:
     root = toy(tmp_path / "toy", tiny(), train=(13,))
     windows, _ = windows_of(tiny(protocol="published"), root)
