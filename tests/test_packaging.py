@@ -85,6 +85,24 @@ def test_the_table_of_extras_is_that_of_the_project_file() -> None:
     assert {extra: set(modules.values()) for extra, modules in MODULES.items()} == written
 
 
+def test_no_test_is_skipped_for_a_package_that_setup_could_have_brought() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+
+    def brought(extra: str) -> set[str]:
+        inner = re.findall(r"affectrt\[(.*?)\]", " ".join(extras[extra]))
+        direct = {re.split(r"[<>=~!;\[ ]", requirement)[0] for requirement in extras[extra]}
+        return direct | {*MODULES.get(extra, ())}.union(*(brought(name) for part in inner for name in part.split(",")))
+
+    asked = {
+        name: path.name
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for name in re.findall(r'importorskip\("(\w+)"', path.read_text())
+    }
+    assert {"torch", "vosk", "sherpa_onnx"} <= set(asked)
+    given = brought("dev") | set(MODULES[""]) | {"gi"}  # gi comes with the distribution
+    assert {name: where for name, where in asked.items() if name not in given} == {}
+
+
 def test_the_runtime_and_its_verbs_run_without_torch_and_onnx() -> None:
     modules = [
         ".".join(("affectrt", *path.relative_to(ROOT).with_suffix("").parts))
