@@ -14,7 +14,7 @@ from .session import Request, Session
 from .sources import AudioChunk, Event, Gap, Source, VideoChunk, WordsChunk
 from .words.pieces import Pieces
 
-__all__ = ["Infer", "Show", "feed", "finds_faces", "replay"]
+__all__ = ["Infer", "Show", "feed", "finds_faces", "replay", "replay_into"]
 
 Infer = Callable[[Sequence[Request]], Sequence[Array]]
 """Results for requests, in order."""
@@ -78,6 +78,11 @@ def replay(
         pieces=pieces,
         await_words=True,
     )
+    return replay_into(session, source, infer, gather=gather)
+
+
+def replay_into(session: Session, source: Source, infer: Infer, *, gather: int = 32) -> list[Estimate]:
+    """As `replay`, with a session of one's own, which is over afterwards."""
     estimates: list[Estimate] = []
     for event in source:
         feed(session, event, finder)

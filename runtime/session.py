@@ -54,7 +54,7 @@ class Session:
     the fusion waits until the transcript is final as far as it looks; without, words that come later fill in steps of
     the past for the runs to come. A source of nothing but words for this model has the steps that its media has.
 
-    `gaps` has the reasons of the last 100 gaps, `gap_count` the number of all.
+    `gaps` has the reasons of the last 100 gaps, `gap_steps` the steps that each left out; `gap_count` counts all.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Session:
         self._waiting: dict[Request, Done] = {}
         self._estimates: list[Estimate] = []
         self._ending: list[Segment] = []
-        self._over_steps = 0
-        self._skipped_before = 0
+        self._over_steps = self._skipped_before = 0
         self._latest_s = 0.0
         self.gaps: list[str] = []
+        self.gap_steps: list[range] = []
         self.gap_count = 0
         self._segment: Segment | None = self._new_segment(0)
 
@@ -254,12 +254,12 @@ class Session:
     def _at(self, pts_s: float) -> Segment:
         if not math.isfinite(pts_s):
             raise MediaError(f"a timestamp of {pts_s} s", expected="finite media time")
-        over = self._media <= self._ended
-        if self._segment is not None and not over and pts_s - self._latest_s > _MAX_LEAP_S:
+        if self._segment is not None and not self._media <= self._ended and pts_s - self._latest_s > _MAX_LEAP_S:
             self.mark_gap(f"timestamps leap from {self._latest_s:.3f} s to {pts_s:.3f} s")
         if self._segment is None:
-            nearest = math.floor(pts_s * self.contract.step_hz + 0.5)
-            self._segment = self._new_segment(max(self._over_steps, nearest))
+            first = max(self._over_steps, math.floor(pts_s * self.contract.step_hz + 0.5))
+            self.gap_steps = [*self.gap_steps, range(self._over_steps, first)][-_GAPS_KEPT:]
+            self._segment = self._new_segment(first)
         self._latest_s = max(self._latest_s, pts_s)
         if self._reading is not None:
             self._reading.heard.reach(self._latest_s)

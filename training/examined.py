@@ -1,8 +1,8 @@
 """A video that a model is examined on, of a media corpus or of a prepared one: streamed, as features, beside its truth.
 
 A prepared video is streamed through a session of its own: a picture at every step, the crop that was kept or one
-without a face, the sound and the words that belong to it. Nothing is detected, so it has one track from beginning to
-end, as it had when it was prepared; `restarts` of its record do not end it.
+without a face, the sound and the words that belong to it, with the gaps that it had when it was prepared. Nothing is
+detected, so between them it has one track; a face that comes back after two seconds does not begin another.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from affectrt.runtime.words.transcript import read_transcript
 from .annotation import annotation_of_steps
 from .corpus import Corpus, CorpusVideo
 from .media import picture_times
-from .offline import StepFeatures
+from .offline import StepFeatures, Stretch, stretches_of
 from .offline_features import features_of_media, features_of_spans, with_words
 from .play import MAX_BATCH, Rows, beside, play, steps_of
 from .prepared import PreparedCorpus, PreparedVideo
@@ -140,7 +140,7 @@ class _Prepared:
 
     def features(self, infer: Infer, pieces: Pieces | None, grid: int) -> StepFeatures:
         video = self._video
-        found = features_of_spans(self._contract, video.spans(), infer, grid)
+        found = features_of_spans(self._contract, video.spans(), video.gaps, infer, grid)
         known = np.asarray(~np.isnan(video.truth()).any(axis=1), bool)
         words = video.words() if pieces is not None else ()
         return with_words(
@@ -171,12 +171,15 @@ def _streamed(
     contract: Contract, video: PreparedVideo, session: Session, infer: Infer, has: Set[str]
 ) -> list[Estimate]:
     spans = video.spans()
-    sound = _sound(contract, spans.start_of_step) if contract.audio is not None and "audio" in has else {}
+    stretches = stretches_of(np.zeros(video.steps, np.bool_), video.gaps)
+    sound = _sound(contract, spans.start_of_step, stretches) if contract.audio is not None and "audio" in has else {}
     side = contract.video.resize_px if contract.video is not None else 8
     nothing = np.zeros((side, side, 3), np.uint8)
     shows = "video" in has and contract.video is not None
     estimates: list[Estimate] = []
-    for step in range(video.steps):
+    for step in (step for stretch in stretches for step in range(stretch.first, stretch.end)):
+        if any(step == gap.stop for gap in video.gaps):
+            session.mark_gap("the recording was interrupted")
         at_s = step / contract.step_hz
         if shows or not has & {"video", "audio"}:
             row = int(spans.crops_of_step[step, -1]) if shows else -1
@@ -199,12 +202,15 @@ def _resolve(session: Session, infer: Infer) -> None:
         session.resolve(requests, infer(requests))
 
 
-def _sound(contract: Contract, start_of_step: npt.NDArray[np.int64]) -> dict[int, tuple[int, int, int]]:
+def _sound(
+    contract: Contract, start_of_step: npt.NDArray[np.int64], stretches: Sequence[Stretch]
+) -> dict[int, tuple[int, int, int]]:
     """Step → where in the waveform its own samples begin, which sample of the media that is, and one past their end.
 
     A step's own samples reach from where the grid of the contract puts it to where that puts the next: what lies
     beyond the last of them repeats it, in the waveform as in the session.
     """
+    lasts = {stretch.end - 1 for stretch in stretches}
     audio = contract.audio
     assert audio is not None
     lead = audio.span_samples if audio.anchor == "end" else 0
@@ -214,8 +220,10 @@ def _sound(contract: Contract, start_of_step: npt.NDArray[np.int64]) -> dict[int
         place = step if audio.anchor == "start" else step - 1
         begin = audio.span_start(place, contract.step_hz) + lead
         end = audio.span_start(place + 1, contract.step_hz) + lead
-        if step == len(start_of_step) - 1:
-            end = max(end, math.ceil((step + 1) * audio.sample_rate_hz / contract.step_hz))
+        if step in lasts:
+            # as much of a step that was not heard out as its span has: one more step it must not become
+            whole, next_whole = (math.ceil((step + n) * audio.sample_rate_hz / contract.step_hz) for n in (1, 2))
+            end = max(end, whole, min(next_whole - 1, audio.span_end(step, contract.step_hz)))
         first = int(start_of_step[step]) + begin - audio.span_start(step, contract.step_hz)
         sound[step] = (first, begin, end)
     return sound

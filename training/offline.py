@@ -8,6 +8,7 @@ whole window at a hop of 1, nothing merged (arXiv 2111.05222's code).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from affectrt.runtime.replay import Infer
 
 from .experiments.windows import series_windows
 
-__all__ = ["Rule", "StepFeatures", "estimates_of", "grid_of", "published_hop"]
+__all__ = ["Rule", "StepFeatures", "Stretch", "estimates_of", "grid_of", "published_hop", "stretches_of"]
 
 Rule = Literal["offline", "published"]
 Rows = npt.NDArray[np.float64]
@@ -32,23 +33,49 @@ Rows = npt.NDArray[np.float64]
 _WINDOWS_AT_ONCE = 32
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Unbroken media, from step `first` to before `end`, as a session has it between gaps: no window reaches over them.
+
+    `begin` is the first step that shows a face, before which a session with video estimates nothing; `end` where none
+    does.
+    """
+
+    first: int
+    begin: int
+    end: int
+
+    def grid(self, every: int) -> range:
+        """The steps at which a session runs that computes every so many steps."""
+        return range(self.first + every - 1, self.end, every)
+
+
+def stretches_of(seen: npt.NDArray[np.bool_], gaps: Sequence[range]) -> tuple[Stretch, ...]:
+    """What is left of a recording of len(seen) steps without `gaps`, in order; `seen`: whether a step shows a face."""
+    firsts, ends = [0, *(gap.stop for gap in gaps)], [*(gap.start for gap in gaps), len(seen)]
+    return tuple(
+        Stretch(first, first + int(np.argmax(seen[first:end])) if seen[first:end].any() else end, end)
+        for first, end in zip(firsts, ends, strict=True)
+        if first < end
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class StepFeatures:
     """Features of a recording, `by_modality` (steps, dim), zeros where a step has none or was not asked for.
 
-    `begin` is the first step that shows a face, before which a session with video estimates nothing; `steps` where
-    none does. `annotated` (rows,) are the steps that the published rule counts as rows: those with an annotation, or
-    all where none has one.
+    `annotated` (rows,) are the steps that the published rule counts as rows: those with an annotation, or all where
+    none has one. That rule knows no stretches.
     """
 
     steps: int
-    begin: int
+    stretches: tuple[Stretch, ...]
     by_modality: Mapping[str, npt.NDArray[np.float32]]
     annotated: npt.NDArray[np.int64]
 
 
 def grid_of(contract: Contract, rule: Rule, hop_steps: int) -> int:
-    """Features are needed at the steps g - 1, 2g - 1, … of this g."""
+    """Features are needed at the steps g - 1, 2g - 1, … of every stretch, of this g."""
     if contract.fusion.output == "per_step" or rule == "published":
         return 1
     return math.gcd(hop_steps, contract.fusion.stride_steps)
@@ -78,7 +105,9 @@ def estimates_of(
     fuse = _Fuse(contract, infer, used)
     dense = np.full((steps, len(contract.outputs)), np.nan)
     if rule == "offline":
-        _by_contract(contract.fusion, fuse, dense, features.begin if "video" in modalities else 0, hop_steps)
+        for stretch in features.stretches:
+            begin = stretch.begin if "video" in modalities else stretch.first
+            _by_contract(contract.fusion, fuse, dense, dataclasses.replace(stretch, begin=begin), hop_steps)
     elif contract.fusion.output == "per_window":
         span = contract.fusion.span_steps
         ends = range(contract.described_steps - 1, steps)
@@ -90,15 +119,14 @@ def estimates_of(
     return dense
 
 
-def _by_contract(fusion: Fusion, fuse: _Fuse, dense: Rows, begin: int, hop: int) -> None:
-    """Runs at the steps hop - 1, 2·hop - 1, … and, with an estimate for each step, one at the end; a run estimates
-    its own step, or all that no run before it has."""
-    steps, stride = len(dense), fusion.stride_steps
-    first = begin + (hop - 1 - begin) % hop
-    ends = list(range(first, steps, hop))
+def _by_contract(fusion: Fusion, fuse: _Fuse, dense: Rows, stretch: Stretch, hop: int) -> None:
+    """Runs at the steps hop - 1, 2·hop - 1, … of a stretch and, with an estimate for each step, one at its end; a run
+    estimates its own step, or all that no run before it has."""
+    begin, until, stride = stretch.begin, min(stretch.end, len(dense)), fusion.stride_steps
+    ends = [end for end in stretch.grid(hop) if begin <= end < until]
     per_step = fusion.output == "per_step"
-    if per_step and begin < steps and (not ends or ends[-1] != steps - 1):
-        ends.append(steps - 1)
+    if per_step and begin < until and (not ends or ends[-1] != until - 1):
+        ends.append(until - 1)
     known = [min((end - begin) // stride + 1, fusion.window_steps) for end in ends]
     windows = [np.arange(e - (n - 1) * stride, e + 1, stride) for e, n in zip(ends, known, strict=True)]
     fresh = begin

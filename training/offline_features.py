@@ -12,30 +12,40 @@ from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import EngineError, UsageError
 from affectrt.runtime import Request
 from affectrt.runtime.engines.base import Array
-from affectrt.runtime.replay import Infer, replay
+from affectrt.runtime.replay import Infer, replay_into
+from affectrt.runtime.session import Session
+from affectrt.runtime.sources.base import Source
 from affectrt.runtime.words import Word
 from affectrt.runtime.words.pieces import Pieces
 
 from .media import open_media
-from .offline import StepFeatures
+from .offline import StepFeatures, Stretch, stretches_of
 from .recordings import Spans
 
-__all__ = ["features_of_media", "features_of_spans", "with_words"]
+__all__ = ["features_of_media", "features_of_source", "features_of_spans", "with_words"]
 
 _ROWS_AT_ONCE = 32
 
 Features = npt.NDArray[np.float32]
+Found = tuple[int, tuple[Stretch, ...], dict[str, Features]]
+"""Steps, the stretches between gaps, and features (steps, dim) by modality."""
 
 
-def features_of_media(contract: Contract, media: Path, infer: Infer, grid: int) -> tuple[int, int, dict[str, Features]]:
-    """Steps, the first of them that is estimated, and features of picture and sound at every `grid` step.
-
-    Read as a run reads the file, with a fusion of one step that is never computed. No crop is kept.
-    """
+def features_of_media(contract: Contract, media: Path, infer: Infer, grid: int) -> Found:
+    """Features of picture and sound at every `grid` step of every stretch. UsageError for a model of words alone."""
     if contract.video is None and contract.audio is None:
         raise UsageError(
             "offline windows of a model of words alone", expected="a model that sees or hears", fix="--windows stream"
         )
+    with open_media(contract.model_copy(update={"text": None}), media) as source:
+        return features_of_source(contract, source, infer, grid)
+
+
+def features_of_source(contract: Contract, source: Source, infer: Infer, grid: int) -> Found:
+    """Of an entered source, read as a run reads it, with a fusion of one step that is never computed. No crop is kept.
+
+    With all modalities: where only some of them have a gap, nothing is cut.
+    """
     alone = {"window_steps": 1, "stride_steps": 1, "default_hop_steps": grid}
     single = contract.model_copy(update={"text": None, "fusion": contract.fusion.model_copy(update=alone)})
     zeros = {s.stage: np.zeros(single.stage_output(s.stage).shape, np.float32) for s in single.fusion.stages}
@@ -48,8 +58,8 @@ def features_of_media(contract: Contract, media: Path, infer: Infer, grid: int) 
             kept[request.stage][request.step] = answers[id(request)]
         return [answers[id(request)] if request.stage in kept else zeros[request.stage] for request in requests]
 
-    with open_media(single, media) as source:
-        estimates = replay(single, source, keep, hop_steps=grid)
+    session = Session(single, modalities=source.modalities, hop_steps=grid)
+    estimates = replay_into(session, source, keep)
     told = {round(estimate.t_s * contract.step_hz): estimate.modalities for estimate in estimates}
     steps = max(told, default=-1) + 1
     features = {}
@@ -63,21 +73,19 @@ def features_of_media(contract: Contract, media: Path, infer: Infer, grid: int) 
             if there and latest is not None:
                 rows[step] = _finite(latest, step)
         features["video" if shown else "audio"] = rows
-    return steps, min(told, default=0), features
+    estimated = np.isin(np.arange(steps), list(told))
+    return steps, stretches_of(estimated, session.gap_steps), features
 
 
-def features_of_spans(
-    contract: Contract, spans: Spans, infer: Infer, grid: int
-) -> tuple[int, int, dict[str, Features]]:
+def features_of_spans(contract: Contract, spans: Spans, gaps: Sequence[range], infer: Infer, grid: int) -> Found:
     """As `features_of_media`; a picture that several steps show is encoded once."""
     steps = spans.steps
     features = {}
-    begin = 0
+    seen = spans.present("video") if contract.video is not None else np.ones(steps, np.bool_)
+    stretches = stretches_of(seen, gaps)
+    needed = np.array([step for stretch in stretches for step in stretch.grid(grid)], np.int64)
     if (video := contract.video) is not None:
-        seen = spans.crops_of_step[:, -1] >= 0
-        begin = int(np.argmax(seen)) if seen.any() else steps
-        at = np.arange(grid - 1, steps, grid)
-        at = at[seen[at]]
+        at = needed[seen[needed]]
         frames = spans.crops_of_step[at][:, -video.span_frames :]
         wanted, place = np.unique(frames, axis=0, return_inverse=True)
         rows = np.zeros((steps, video.feature_dim), np.float32)
@@ -94,8 +102,7 @@ def features_of_spans(
         rows[at] = encoded[place.reshape(-1)]
         features["video"] = rows
     if (audio := contract.audio) is not None:
-        at = np.arange(grid - 1, steps, grid)
-        at = at[spans.present("audio")[at]]
+        at = needed[spans.present("audio")[needed]]
         rows = np.zeros((steps, audio.feature_dim), np.float32)
         for first in range(0, len(at), _ROWS_AT_ONCE):
             requests = [
@@ -105,12 +112,12 @@ def features_of_spans(
             for request, result in zip(requests, infer(requests), strict=True):
                 rows[request.step] = _finite(result, request.step)
         features["audio"] = rows
-    return steps, begin, features
+    return steps, stretches, features
 
 
 def with_words(
     contract: Contract,
-    found: tuple[int, int, dict[str, Features]],
+    found: Found,
     infer: Infer,
     *,
     words: Sequence[Word],
@@ -119,7 +126,7 @@ def with_words(
     annotated: npt.NDArray[np.bool_],
 ) -> StepFeatures:
     """With the vectors of the words on their steps, for a model that reads; `annotated` (any length) by step."""
-    steps, begin, features = found
+    steps, stretches, features = found
     text = contract.text
     if text is not None and text.stage is not None and pieces is not None and words:
         from .text import on_steps, parts_of, words_of_steps
@@ -133,7 +140,7 @@ def with_words(
                 vectors[part.first : part.first + part.count] = _finite(result, 0)[: part.count]
         features = {**features, "text": on_steps(vectors, words_of_steps(words, steps, step_hz), text)}
     known = np.flatnonzero(annotated[:steps])
-    return StepFeatures(steps, begin, features, known if len(known) else np.arange(steps))
+    return StepFeatures(steps, stretches, features, known if len(known) else np.arange(steps))
 
 
 def _finite(result: Array, step: int) -> Features:

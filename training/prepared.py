@@ -75,6 +75,11 @@ class PreparedVideo:
         times: npt.NDArray[np.float64] = self._mapped("times")
         return times
 
+    @property
+    def gaps(self) -> tuple[range, ...]:
+        """Steps that no media reaches; a session begins anew after each."""
+        return tuple(range(*gap) for gap in self.record.gaps)
+
     def words(self) -> tuple[Word, ...]:
         """In order of time; () where nothing was said, or nobody listened."""
         path = self.folder / "words.json"

@@ -101,7 +101,8 @@ class MadeBy(Record):
 
 class VideoRecord(Record):
     """One video. Counts are of steps unless they say otherwise; `restarts` are steps over which no span looks back:
-    there the stream was broken, or the face came back after two seconds or more."""
+    there the stream was broken, or the face came back after two seconds or more. `gaps` are the steps that a broken
+    stream left out, first and one past the last."""
 
     name: Name
     split: Split
@@ -122,6 +123,7 @@ class VideoRecord(Record):
     annotated: Count
     words: Count = 0
     restarts: tuple[Count, ...] = ()
+    gaps: tuple[tuple[Count, Count], ...] = ()
     dropped: dict[Text, Count] = Field(default_factory=dict)  # why → how many pictures, rows or steps
     notes: tuple[Text, ...] = ()
     files: dict[
@@ -146,6 +148,9 @@ class VideoRecord(Record):
             raise ValueError(f"lists no {', '.join(missing)}")
         if max(self.seen, self.heard, self.annotated) > self.steps:
             raise ValueError("counts more steps than it has")
+        edges = [edge for gap in self.gaps for edge in gap]
+        if edges != sorted(edges) or max(edges, default=0) > self.steps:
+            raise ValueError("has gaps that are out of order, or reach beyond its steps")
         if self.name.endswith("."):
             raise ValueError("a name must not end in a dot")
         return self

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["as_toml", "tiny", "toy"]
+import pytest
+
+__all__ = ["as_toml", "tiny", "tiny_opened", "toy"]
 
 TINY = {
     "window_steps": 20,
@@ -64,6 +66,24 @@ def toy(root: Path, config: Any, **changes: Any) -> Path:
     from affectrt.training.experiments.config import network_of
 
     return make_toy_corpus(root, Contract.model_validate(network_of(config).contract()), **changes)
+
+
+def tiny_opened(system: str) -> Any:
+    """A tiny network as it is evaluated, with weights and moments such that its estimates change."""
+    torch = pytest.importorskip("torch")
+
+    from affectrt.bundle.contract import Contract
+    from affectrt.training.evaluate import Opened
+    from affectrt.training.experiments.config import network_of
+    from affectrt.training.torch_engine import torch_engines
+
+    torch.manual_seed(4)
+    model = network_of(tiny(system))
+    for module in model.modules():
+        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return Opened(Contract.model_validate(model.contract()), torch_engines(model), "fp32")
 
 
 def as_toml(config: Any) -> str:

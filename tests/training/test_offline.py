@@ -10,33 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from doubles.known_answers import CLIPS, CONTRACT, KNOWN, KNOWN_MEANS, grey_corpus, random_truths
+from doubles.tiny_experiments import tiny_opened
 from doubles.toy_prepared import make_toy_corpus
 
-from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import EngineError, UsageError
 from affectrt.runtime import Request
 from affectrt.training.evaluate import Opened, evaluate, examine
 from affectrt.training.evaluation import agreements
-from affectrt.training.offline import StepFeatures, estimates_of, published_hop
+from affectrt.training.offline import StepFeatures, Stretch, estimates_of, published_hop
 from affectrt.training.prepared import PreparedCorpus
 
 BOTH = (("video", "audio"), ("video",), ("audio",))
-
-
-def tiny_opened(system: str) -> Opened:
-    torch = pytest.importorskip("torch")
-    from doubles.tiny_experiments import tiny
-
-    from affectrt.training.experiments.config import network_of
-    from affectrt.training.torch_engine import torch_engines
-
-    torch.manual_seed(4)
-    model = network_of(tiny(system))
-    for module in model.modules():
-        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
-    return Opened(Contract.model_validate(model.contract()), torch_engines(model), "fp32")
 
 
 @pytest.mark.parametrize(("system", "lengths"), [("rcma", (47, 12)), ("cav", (145,))])
@@ -101,7 +85,7 @@ def test_published_windows_are_averaged_where_they_overlap() -> None:
 
     rows = np.setdiff1d(np.arange(steps), [7, 8])
     video = np.repeat(np.arange(steps, dtype=np.float32)[:, None], 2, axis=1)
-    features = StepFeatures(steps, 0, {"video": video}, rows)
+    features = StepFeatures(steps, (Stretch(0, 0, steps),), {"video": video}, rows)
     dense = estimates_of(CONTRACT, infer, features, "published", modalities=("video",), hop_steps=7)
     starts = [0, 13, 26, 28]
     assert seen == [int(rows[start]) for start in starts]
@@ -112,7 +96,7 @@ def test_published_windows_are_averaged_where_they_overlap() -> None:
 
 
 def test_a_short_video_is_one_published_window_whose_padding_is_dropped() -> None:
-    features = StepFeatures(5, 0, {"video": np.full((5, 2), 0.5, np.float32)}, np.arange(5))
+    features = StepFeatures(5, (Stretch(0, 0, 5),), {"video": np.full((5, 2), 0.5, np.float32)}, np.arange(5))
 
     def infer(requests: Sequence[Request]) -> list[npt.NDArray[np.float32]]:
         (request,) = requests
@@ -125,7 +109,9 @@ def test_a_short_video_is_one_published_window_whose_padding_is_dropped() -> Non
 
 def test_published_windows_of_one_estimate_are_every_whole_one() -> None:
     """12 steps of one clip: 30 steps have 19 whole windows, the first of them ends at step 11."""
-    features = StepFeatures(30, 0, {"video": np.arange(60, dtype=np.float32).reshape(30, 2) / 100}, np.arange(30))
+    features = StepFeatures(
+        30, (Stretch(0, 0, 30),), {"video": np.arange(60, dtype=np.float32).reshape(30, 2) / 100}, np.arange(30)
+    )
 
     def infer(requests: Sequence[Request]) -> list[npt.NDArray[np.float32]]:
         return [request.feeds["video"][-1] for request in requests]
@@ -136,7 +122,7 @@ def test_published_windows_of_one_estimate_are_every_whole_one() -> None:
 
 
 def test_an_estimate_that_is_not_a_number_is_no_estimate() -> None:
-    features = StepFeatures(5, 0, {"video": np.zeros((5, 2), np.float32)}, np.arange(5))
+    features = StepFeatures(5, (Stretch(0, 0, 5),), {"video": np.zeros((5, 2), np.float32)}, np.arange(5))
     bad = np.full((20, 2), np.nan, np.float32)
     with pytest.raises(EngineError, match="not a number"):
         estimates_of(CONTRACT, lambda rs: [bad for _ in rs], features, "offline", modalities=("video",), hop_steps=7)

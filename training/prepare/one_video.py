@@ -88,7 +88,7 @@ def _made(raw: RawVideo, job: Job, folder: VideoFolder) -> VideoRecord | LeftOut
     folder.array("times", np.arange(recorded.steps) / contract.step_hz)
     if words is not None:
         folder.words(words)
-    notes = (*raw.notes, *notes, *recorded.gaps)
+    notes = (*raw.notes, *notes, *recorded.notes)
     return _record(raw, job, recorded, labels, contract.step_hz, notes, len(words or ()), folder.files())
 
 
@@ -198,6 +198,7 @@ def _record(
             "annotated": int((~np.isnan(labels)).any(axis=1).sum()),
             "words": words,
             "restarts": recorded.restarts,
+            "gaps": recorded.gaps,
             "dropped": {why: count for why, count in dropped.items() if count},
             "notes": tuple(told(note, job.raw_root) for note in notes),
             "files": files,

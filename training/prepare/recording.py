@@ -34,7 +34,8 @@ class Recorded:
         self.samples = 0
         self.faceless = 0
         self.times_s: npt.NDArray[np.float64] = np.zeros(0)
-        self.gaps: tuple[str, ...] = ()
+        self.gaps: tuple[tuple[int, int], ...] = ()
+        self.notes: tuple[str, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -150,7 +151,8 @@ def record_into(
     recorded.restarts = _restarts(keeper.visible.until(recorded.steps), recorded.crop_of_step, patience)
     recorded.faceless = faceless
     recorded.times_s = np.array(source.times_s)
-    recorded.gaps = tuple(session.gaps)
+    recorded.gaps = tuple((min(gap.start, steps), min(gap.stop, steps)) for gap in session.gap_steps)
+    recorded.notes = tuple(session.gaps)
     return recorded
 
 
