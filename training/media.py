@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
 from affectrt.bundle.contract import Contract
-from affectrt.runtime.sources.base import Event, Outcome, Source, VideoChunk, VideoWish
+from affectrt.runtime.sources.base import Source, VideoChunk, VideoWish
 from affectrt.runtime.sources.file import FileSource
+from affectrt.runtime.sources.wrapping import WrappingSource
 
 from .corpus import transcript_of
 
@@ -56,40 +56,13 @@ def picture_times(path: Path) -> npt.NDArray[np.float64]:
     return np.concatenate(chunks) if chunks else np.zeros(0)
 
 
-class _Only:
+class _Only(WrappingSource[Source]):
     """A source of which one modality is used; what it gives of the others moves the clock alone."""
 
     def __init__(self, source: Source, modality: str) -> None:
-        self._source = source
+        super().__init__(source)
         self._modality = modality
 
     @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
     def modalities(self) -> frozenset[str]:
-        return self._source.modalities & {self._modality}
-
-    @property
-    def duration_s(self) -> float | None:
-        return self._source.duration_s
-
-    @property
-    def outcome(self) -> Outcome:
-        return self._source.outcome
-
-    def stop(self) -> None:
-        self._source.stop()
-
-    def __iter__(self) -> Iterator[Event]:
-        return iter(self._source)
-
-    def __enter__(self) -> _Only:
-        self._source.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._source.__exit__(kind, error, trace)
+        return super().modalities & {self._modality}

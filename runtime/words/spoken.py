@@ -7,17 +7,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import cast, overload
+from typing import TypeVar, cast, overload
 
 import numpy as np
 
 from ..sources.base import AudioChunk, Event, Gap, LiveSource, Note, Outcome, Source, StreamEnd
+from ..sources.wrapping import WrappingSource
 from .recognition import Direct, Recognition, Threaded
 from .transcriber import Transcriber
 from .word import WordsChunk
 
 __all__ = ["SpokenFile", "SpokenLive", "transcriber_of", "with_words"]
 
+S = TypeVar("S", bound=Source)
 _log = logging.getLogger(__name__)
 
 _SLICE_S = 0.05
@@ -48,24 +50,34 @@ def transcriber_of(sources: Sequence[Source]) -> str | None:
     return ", ".join(dict.fromkeys(names)) or None
 
 
-class _Spoken:
-    """What both kinds share: the source behind, its attributes, and where its events go."""
+class _Spoken(WrappingSource[S]):
+    """What both kinds share: when to listen, and where the events of the source behind go."""
 
-    def __init__(self, transcriber: Transcriber) -> None:
+    def __init__(self, source: S, transcriber: Transcriber) -> None:
+        super().__init__(source)
         self.transcriber = transcriber
         self._recognition: Recognition | None = None
         self._text_ended = False
+        self._stopped = False
 
     @property
     def failed(self) -> bool:
         """Whether the transcriber has given up."""
         return self._recognition is not None and self._recognition.failed
 
-    def _listen(self, inner: Source, *, live: bool) -> None:
+    @property
+    def modalities(self) -> frozenset[str]:
+        return super().modalities | ({"text"} if self._recognition is not None else frozenset())
+
+    def stop(self) -> None:
+        self._stopped = True
+        super().stop()
+
+    def _listen(self, *, live: bool) -> None:
         """Begin, where there is something to hear."""
         rate_hz = self.transcriber.sample_rate_hz
-        if rate_hz is not None and "audio" not in inner.modalities:
-            _log.warning("%s has no sound for %s to hear: text is missing", inner.name, self.transcriber.name)
+        if rate_hz is not None and "audio" not in self.modalities:
+            _log.warning("%s has no sound for %s to hear: text is missing", self.name, self.transcriber.name)
             return
         if rate_hz is not None and live:
             self._recognition = Threaded(self.transcriber, rate_hz)
@@ -95,53 +107,22 @@ class _Spoken:
         return chunk
 
     def _hush(self) -> None:
-        if self._recognition is not None:
-            self._recognition.close()
-        else:
-            self.transcriber.close()
-
-    def _modalities(self, inner: Source) -> frozenset[str]:
-        return inner.modalities | {"text"} if self._recognition is not None else inner.modalities
+        (self._recognition or self.transcriber).close()
 
 
-class SpokenFile(_Spoken):
+class SpokenFile(_Spoken[Source]):
     """A file and its words, in step: each piece of sound is recognised before the next event is read."""
 
-    def __init__(self, source: Source, transcriber: Transcriber) -> None:
-        super().__init__(transcriber)
-        self._source = source
-        self._stopped = False
-
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def modalities(self) -> frozenset[str]:
-        return self._modalities(self._source)
-
-    @property
-    def duration_s(self) -> float | None:
-        return self._source.duration_s
-
-    @property
-    def outcome(self) -> Outcome:
-        return self._source.outcome
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._source.stop()
-
-    def __enter__(self) -> SpokenFile:
-        self._source.__enter__()
-        self._listen(self._source, live=False)
+    def __enter__(self) -> Source:
+        super().__enter__()
+        self._listen(live=False)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._hush()
-        self._source.__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)
 
     def __iter__(self) -> Iterator[Event]:
         yield from self._said()
@@ -158,30 +139,14 @@ class SpokenFile(_Spoken):
             yield event
 
 
-class SpokenLive(_Spoken):
+class SpokenLive(_Spoken[LiveSource]):
     """A live source and its words, which come late."""
 
-    def __init__(self, source: LiveSource, transcriber: Transcriber) -> None:
-        super().__init__(transcriber)
-        self._source = source
-        self._stopped = False
-        self._broken_off = False
-
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def modalities(self) -> frozenset[str]:
-        return self._modalities(self._source)
-
-    @property
-    def duration_s(self) -> float | None:
-        return self._source.duration_s
+    _broken_off = False
 
     @property
     def outcome(self) -> Outcome:
-        outcome = self._source.outcome
+        outcome = super().outcome
         if self._broken_off and "stopped" not in outcome.kinds:
             outcome = replace(outcome, notes=(Note("stopped", f"{self.name} was stopped"), *outcome.notes))
         return outcome
@@ -202,10 +167,6 @@ class SpokenLive(_Spoken):
             "words_failed": int(self.failed),
         }
 
-    def stop(self) -> None:
-        self._stopped = True
-        self._source.stop()
-
     def next_event(self, timeout_s: float) -> Event | None:
         if self._stopped:
             return None
@@ -223,15 +184,15 @@ class SpokenLive(_Spoken):
         self._pass_on(event)
         return event
 
-    def __enter__(self) -> SpokenLive:
-        self._source.__enter__()
-        self._listen(self._source, live=True)
+    def __enter__(self) -> Source:
+        super().__enter__()
+        self._listen(live=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._source.__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)
         self._hush()
 
     def __iter__(self) -> Iterator[Event]:
