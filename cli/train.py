@@ -47,6 +47,10 @@ def train(
     encoders: Annotated[
         Path | None, typer.Option(help="Experiments: the bundle of an --init whose engines compute cached features.")
     ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(help="Experiments: a BERT's folder, for a network that takes words' vectors from outside."),
+    ] = None,
 ) -> None:
     """Train a model: on its recipe's corpus, which is drawn first, or an experiment on a prepared corpus.
 
@@ -73,6 +77,7 @@ def train(
         "features": features,
         "cache": cache,
         "encoders": {"bundle": encoders} if encoders is not None else None,
+        "text": text,
     }
     given = {name: value for name, value in changes.items() if value is not None}
     if is_experiment(config):

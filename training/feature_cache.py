@@ -1,7 +1,8 @@
 """Features of a prepared corpus by encoders that do not learn: computed once, read by every fusion through memory maps.
 
     <cache>/<modality>-<key>/decides.json       everything that decides the features; `key` is its SHA-256
-    <cache>/<modality>-<key>/<video>.npy        float32 (steps, feature_dim), zeros at steps without the modality
+    <cache>/<modality>-<key>/<video>.npy        float32 (steps, feature_dim), zeros at steps without the modality;
+                                                words' vectors are as they come out, for their reader to scale
     <cache>/<modality>-<key>/<video>.json       its bytes and SHA-256, written last
 
 Each file is one video's, so that whoever was stopped goes on with the next; nothing that is incomplete or was changed
@@ -105,6 +106,8 @@ def cache_features(
 def _all_series(encoders: FrozenEncoders, corpus: PreparedCorpus, cache: Path, mirrored: bool) -> tuple[_Series, ...]:
     found = []
     for modality, record in encoders.contract.modalities.items():
+        if modality not in encoders.identity:
+            continue
         for way in (False, True) if mirrored and modality == "video" else (False,):
             name = f"{modality}-mirrored" if way else modality
             key = hashlib.sha256(_decides(encoders, corpus, modality, way).encode()).hexdigest()

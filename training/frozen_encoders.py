@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,15 +34,26 @@ _DECIDE_NOTHING = {"stage", "graph", "bundle_sha256", "chosen", "threads"}
 
 @dataclass(frozen=True, eq=False)
 class FrozenEncoders:
-    """`engines` by stage; `identity`: for each modality what decides its features besides contract and corpus."""
+    """`engines` by stage; `identity`: for each modality that they encode, what decides its features besides contract
+    and corpus. The contract's words have mean 0 and deviation 1, so that their vectors are whoever's who scales them.
+    """
 
     contract: Contract
     engines: Mapping[str, Engine]
     identity: Mapping[str, Mapping[str, str]]
     pieces: Pieces | None = None
 
+    def with_words_of(self, other: FrozenEncoders) -> FrozenEncoders:
+        """These, and the encoder of words of others."""
+        return FrozenEncoders(
+            self.contract.model_copy(update={"text": other.contract.text}),
+            {**self.engines, **other.engines},
+            {**self.identity, **other.identity},
+            other.pieces,
+        )
+
     def text_rows(self, video: PreparedVideo, scheduler: Scheduler) -> npt.NDArray[np.float32]:
-        """(steps, feature_dim) as the session fills its windows: (vector − mean) / std, zeros without a word."""
+        """(steps, feature_dim): the vector of the word under each step as it comes out of the graph, zeros without."""
         from .text import on_steps, parts_of, words_of_steps
 
         text = self.contract.text
@@ -56,13 +67,13 @@ class FrozenEncoders:
         return on_steps(vectors, words_of_steps(words, video.steps, video.step_hz), text)
 
 
-def of_network(model: Network) -> FrozenEncoders:
-    """The encoders of a network, in torch on the CPU; it is put into evaluation mode."""
+def of_network(model: Network, modalities: Collection[str] | None = None) -> FrozenEncoders:
+    """The encoders of a network, all or those of `modalities`, in torch on the CPU; it is put into evaluation mode."""
     from .text import pieces_of_network
     from .torch_engine import torch_engines
 
-    contract = Contract.model_validate(model.contract())
-    stages = _stages(contract)
+    contract = _raw(Contract.model_validate(model.contract()))
+    stages = _stages(contract, modalities)
     engines = {stage: engine for stage, engine in torch_engines(model).items() if stage in stages.values()}
     modules = model.stage_modules()
     identity = {
@@ -74,14 +85,19 @@ def of_network(model: Network) -> FrozenEncoders:
 
 
 def of_bundle(
-    bundle: Bundle, stack: ExitStack, precision: Asked = "fp32", backend: str = "auto", threads: int | None = None
+    bundle: Bundle,
+    stack: ExitStack,
+    precision: Asked = "fp32",
+    backend: str = "auto",
+    threads: int | None = None,
+    modalities: Collection[str] | None = None,
 ) -> FrozenEncoders:
-    """The encoders of a bundle, which `stack` closes. Raises what `open_engine` raises."""
+    """The encoders of a bundle, all or those of `modalities`; `stack` closes them. Raises what `open_engine` raises."""
     from affectrt.runtime.engines.backend_choice import choose_backend
     from affectrt.runtime.engines.opening import open_engine
 
-    contract = bundle.contract
-    stages = _stages(contract)
+    contract = _raw(bundle.contract)
+    stages = _stages(contract, modalities)
     choice = choose_backend(bundle, precision, backend, stages=tuple(stages.values()))
     engines = {
         stage: stack.enter_context(open_engine(bundle, stage, precision, choice, threads)) for stage in stages.values()
@@ -92,9 +108,16 @@ def of_bundle(
     return FrozenEncoders(contract, engines, _with_vocabulary(identity, vocabulary), pieces_of(bundle))
 
 
-def _stages(contract: Contract) -> dict[str, str]:
+def _raw(contract: Contract) -> Contract:
+    if contract.text is None:
+        return contract
+    return contract.model_copy(update={"text": contract.text.model_copy(update={"mean": 0.0, "std": 1.0})})
+
+
+def _stages(contract: Contract, modalities: Collection[str] | None) -> dict[str, str]:
     """Modality → its encoder's stage. UsageError for a modality whose features come from outside."""
-    stages = {modality: record.stage for modality, record in contract.modalities.items()}
+    wanted = contract.modalities if modalities is None else modalities
+    stages = {modality: record.stage for modality, record in contract.modalities.items() if modality in wanted}
     if lacking := [modality for modality, stage in stages.items() if stage is None]:
         raise UsageError(
             f"the network has no encoder of {', '.join(lacking)}, so there is nothing to cache",

@@ -81,8 +81,10 @@ def words_of_steps(words: Sequence[Word], steps: int, step_hz: float) -> npt.NDA
     """(steps,): the first word with start < t ≤ end, -1 where there is none (arXiv 2403.13659)."""
     times = np.arange(steps) / step_hz
     found = np.full(steps, -1, np.int64)
-    for at, word in reversed(list(enumerate(words))):
-        found[(times > word.start_s) & (times <= word.end_s)] = at
+    firsts = np.searchsorted(times, [word.start_s for word in words], side="right")
+    ends = np.searchsorted(times, [word.end_s for word in words], side="right")
+    for at in reversed(range(len(words))):
+        found[firsts[at] : ends[at]] = at
     return found
 
 

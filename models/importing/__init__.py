@@ -8,7 +8,7 @@ for each system) → `translation` (their tensors → ours) → `importer` (file
 from .forms import Dead, Form
 from .importer import FORMS, Imported, import_files
 from .reading import SourceFile, read_source
-from .text import import_text
+from .text import TextSource, import_text, read_text
 from .translation import Dropped, SourceReport
 
 __all__ = [
@@ -19,7 +19,9 @@ __all__ = [
     "Imported",
     "SourceFile",
     "SourceReport",
+    "TextSource",
     "import_files",
     "import_text",
     "read_source",
+    "read_text",
 ]

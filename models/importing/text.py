@@ -1,13 +1,16 @@
-"""A local BERT in Hugging Face's layout becomes the text encoder of an imported network."""
+"""A local BERT in Hugging Face's layout becomes the text encoder of a network that takes words."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError
 from ..rcma import Rcma
@@ -17,7 +20,7 @@ from .forms import Dead, Form
 from .importer import NO_LICENCE, Imported
 from .translation import SourceReport, translate
 
-__all__ = ["import_text"]
+__all__ = ["TextSource", "import_text", "read_text"]
 
 PLACE = "encoders.text.bert."
 STATISTICS = (
@@ -43,6 +46,61 @@ BERT = Form(
 )
 
 
+@dataclass(frozen=True, eq=False)
+class TextSource:
+    """A BERT that fits a network without a text encoder.
+
+    `fields` are those of `RcmaConfig` that it decides; `state` its tensors, under their names in the whole network.
+    """
+
+    fields: dict[str, Any]
+    state: dict[str, Tensor]
+    report: SourceReport
+
+    def given_to(self, network: Rcma, *, mean: float, std: float) -> Rcma:
+        """A network of the same weights that encodes its words itself; `mean`, `std` of the vectors that it takes."""
+        with torch.device("meta"):
+            whole = Rcma(dataclasses.replace(network.config, **self.fields, text_mean=mean, text_std=std))
+        whole.load_state_dict({**network.state_dict(), **self.state}, strict=True, assign=True)
+        return whole.eval()
+
+    def told(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
+        """The provenance of a network, with what became of the BERT's file."""
+        return {
+            **provenance,
+            "training_corpus": f"{provenance['training_corpus']}; {BERT.training_corpus}",
+            "sources": [*provenance.get("sources", ()), json.loads(json.dumps(dataclasses.asdict(self.report)))],
+        }
+
+
+def read_text(folder: str | os.PathLike[str], config: RcmaConfig) -> TextSource:
+    """The BERT in `folder`, for a network of `config`, which takes words' vectors from outside.
+
+    Raises CheckpointError with everything that is wrong.
+    """
+    bert = read_bert(folder)
+    if bert.fields["text_dim"] != config.text_dim:
+        raise CheckpointError(
+            f"the BERT in {os.fspath(folder)} gives vectors of {bert.fields['text_dim']} numbers",
+            expected=f"{config.text_dim}, as the network takes them",
+            fix="name the folder of a BERT of this width with --text",
+        )
+    try:
+        with torch.device("meta"):
+            network = Rcma(dataclasses.replace(config, **bert.fields))
+    except ConfigError as error:
+        raise _refused(error) from None
+    wanted = {n.removeprefix(PLACE): t for n, t in network.state_dict().items() if n.startswith(PLACE)}
+    state, report, problems = translate(bert.file, BERT, wanted)
+    if problems:
+        raise CheckpointError(
+            f"{bert.file.name} does not hold the BERT that its config.json describes:\n    " + "\n    ".join(problems),
+            expected=f"{len(wanted)} tensors, as BertModel has them, with or without `bert.` before their names",
+            fix="fetch the folder again",
+        )
+    return TextSource(bert.fields, {PLACE + name: tensor for name, tensor in state.items()}, report)
+
+
 def import_text(
     imported: Imported,
     folder: str | os.PathLike[str],
@@ -62,46 +120,24 @@ def import_text(
         raise CheckpointError(f"a BERT for {what}", expected="a whole network of RCMA, which takes words")
     if config.text_layers:
         raise CheckpointError("the network has a text encoder already", expected="one without")
-    bert = read_bert(folder)
-    if bert.fields["text_dim"] != config.text_dim:
-        raise CheckpointError(
-            f"the BERT in {os.fspath(folder)} gives vectors of {bert.fields['text_dim']} numbers",
-            expected=f"{config.text_dim}, as the network takes them",
-        )
+    source = read_text(folder, config)
     try:
-        whole = dataclasses.replace(config, **bert.fields, text_mean=mean, text_std=std)
+        network = source.given_to(imported.module, mean=mean, std=std)
     except ConfigError as error:
-        raise CheckpointError(f"the network cannot take this BERT: {error.found}") from None
-    with torch.device("meta"):
-        network = Rcma(whole)
-    wanted = {n.removeprefix(PLACE): t for n, t in network.state_dict().items() if n.startswith(PLACE)}
-    state, report, problems = translate(bert.file, BERT, wanted)
-    if problems:
-        raise CheckpointError(
-            f"{bert.file.name} does not hold the BERT that its config.json describes:\n    " + "\n    ".join(problems),
-            expected=f"{len(wanted)} tensors, as BertModel has them, with or without `bert.` before their names",
-            fix="fetch the folder again",
-        )
-    filled = {**imported.module.state_dict(), **{PLACE + name: tensor for name, tensor in state.items()}}
-    network.load_state_dict(filled, strict=True, assign=True)
-    read = {name: value for name, value in bert.fields.items() if name != "text_vocabulary"}
+        raise _refused(error) from None
+    read = {name: value for name, value in source.fields.items() if name != "text_vocabulary"}
+    told = imported.provenance
+    unknown = "; ".join(dict.fromkeys((str(told.get("licence", NO_LICENCE)), str(BERT.licence))))
+    recipe = {"recipe": f"{told['recipe']}, {BERT.name}", "licence": licence or unknown}
     return dataclasses.replace(
         imported,
-        module=network.eval(),
-        config=whole,
-        read={**imported.read, **read, "text_vocabulary": f"{len(bert.fields['text_vocabulary'])} pieces"},
-        provenance=_provenance(imported, report, licence),
-        sources=(*imported.sources, report),
+        module=network,
+        config=network.config,
+        read={**imported.read, **read, "text_vocabulary": f"{len(source.fields['text_vocabulary'])} pieces"},
+        provenance={**source.told(told), **recipe},
+        sources=(*imported.sources, source.report),
     )
 
 
-def _provenance(imported: Imported, report: SourceReport, licence: str | None) -> dict[str, Any]:
-    told = imported.provenance
-    unknown = "; ".join(dict.fromkeys((str(told.get("licence", NO_LICENCE)), str(BERT.licence))))
-    return {
-        **told,
-        "recipe": f"{told['recipe']}, {BERT.name}",
-        "training_corpus": f"{told['training_corpus']}; {BERT.training_corpus}",
-        "licence": licence or unknown,
-        "sources": [*told["sources"], json.loads(json.dumps(dataclasses.asdict(report)))],
-    }
+def _refused(error: ConfigError) -> CheckpointError:
+    return CheckpointError(f"the network cannot take this BERT: {error.found}")

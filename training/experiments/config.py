@@ -87,6 +87,7 @@ class ExperimentConfig(Record):
     mirrored: bool = False  # cached: every other window, by chance, shows the mirrored face, for twice the encoding
     cache: Path | None = None  # cached: the folder, shared by experiments; without one it lies in --work
     encoders: EncoderBundle | None = None
+    text: Path | None = None  # the folder of the BERT that makes vectors of words, for a network that has none itself
     licence: Annotated[str, Field(min_length=1)]
     intended_use: Annotated[str, Field(min_length=1)]
     limits: str = ""
@@ -170,6 +171,10 @@ def network_of(config: ExperimentConfig) -> Network:
     choice = config.network
     if choice.variant == "demo":
         chosen: Any = sizes.demo_config()
+    elif choice.variant == "text-demo":
+        from affectrt.training.vocabulary import demo_vocabulary
+
+        chosen = sizes.text_demo_config(demo_vocabulary())
     elif choice.variant == "cav-demo":
         chosen = sizes.cav_demo_config()
     elif choice.variant == "cav":

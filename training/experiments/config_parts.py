@@ -33,7 +33,7 @@ WarmUp = Literal["none", "linear", "published"]
 class NetworkChoice(Record):
     """A configuration of `affectrt.models.sizes`; `fields` replaces any field of it."""
 
-    variant: Literal["rcma-v1", "rjcma-head", "rjcma-paper", "demo", "cav", "cav-demo"]
+    variant: Literal["rcma-v1", "rjcma-head", "rjcma-paper", "demo", "text-demo", "cav", "cav-demo"]
     modalities: tuple[Literal["video", "audio", "text"], ...] | None = None
     attention_layers: Annotated[int, Field(ge=0, le=4)] | None = None
     fields: dict[str, Any] = Field(default_factory=dict)

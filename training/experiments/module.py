@@ -63,8 +63,6 @@ class AffectModule(LightningModule):
         for modality in self.contract.modalities:
             if f"{modality}_features" in batch:
                 features[modality] = batch[f"{modality}_features"]
-            elif modality == "text":
-                features["text"] = self._text(batch)
             elif modality == "video":
                 features["video"] = self._encoded("video", batch["frames"], batch["seen"], batch["filled"])
             else:
@@ -96,11 +94,6 @@ class AffectModule(LightningModule):
         features = found.new_zeros((len(rows), found.shape[1])).index_put((torch.nonzero(there).squeeze(1),), found)
         features = torch.where(present.flatten().unsqueeze(1), features, features.new_zeros(()))
         return features.reshape(*present.shape, -1)
-
-    def _text(self, batch: Batch) -> Tensor:
-        assert self.contract.text is not None
-        rows = (batch["text"] - self.contract.text.mean) / self.contract.text.std
-        return torch.where(batch["read"].unsqueeze(-1), rows, rows.new_zeros(()))
 
     # training
 

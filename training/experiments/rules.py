@@ -21,12 +21,20 @@
 | 14 | cav    | a last batch of one ends the program (C1 train.py:163)        | batches that are not full left out |
 | 15 | cav    | "accuracy": both stretched to [0, 1], means matched with the  | Lin's CCC                          |
 |    |        | annotation's help (C1 utils/utils.py:165)                     |                                    |
+| 16 | rcma   | mean and deviation of words' vectors over all annotated rows, | over the steps with a word, once a |
+|    |        | zeros where no word is, a video once for each of its windows  | video                              |
+|    |        | (C2 base/experiment.py:136)                                   |                                    |
+| 17 | rcma   | validation is scaled with its own (C2 base/experiment.py:103) | with those of training, as a run   |
+| 18 | rcma   | steps without a word and padding are zeros that are scaled    | zeros, as in a run                 |
 
 Warm-up (8) is a field of the configuration, with these defaults. The same in both: CAV's encoders take no part in
 training, its windows are shuffled every epoch (the authors set no seed), its rate falls in steps from epoch 15.
 Not reproduced, because `prepare` aligns: faces that drift from their annotation, rows with one −5.
 In CAV's published rule a last batch of exactly one window is left out too, since what the authors' does is to exit.
-Statistics of words are those of the network's configuration, from the training split.
+The deviation of words' vectors (16) is the population's, of all numbers as one; a checkpoint keeps mean and deviation
+of the training windows, with which a run of a published network too scales the words, and gives zeros elsewhere: 17 and
+18 are of its training alone. A network with a text encoder of its own has the statistics of its configuration. That
+padding is scaled is inferred: the authors pad what they load (quirk 11 of their int8 arrays) before they scale it.
 """
 
 from __future__ import annotations
@@ -53,10 +61,13 @@ class Rules:
     clips: Literal["aligned", "author"] = "aligned"
     mirror: Literal["window", "clip"] = "window"
     last_batch: Literal["kept", "full"] = "kept"
+    words: Literal["said", "every_row"] = "said"
 
 
 RULES: dict[tuple[System, Protocol], Rules] = {
-    ("rcma", "published"): Rules("author_rcma", "annotated", "once", "black", "training", "every_epoch"),
+    ("rcma", "published"): Rules(
+        "author_rcma", "annotated", "once", "black", "training", "every_epoch", words="every_row"
+    ),
     ("rcma", "repaired"): Rules("lin", "time", "every_epoch", "zero_features", "evaluation", "when_it_slows"),
     ("cav", "published"): Rules(
         "author_cav", "time", "every_epoch", "black", "evaluation", "when_it_slows", clips="author", mirror="clip"

@@ -22,8 +22,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import UsageError
 from affectrt.models.checkpoint import save_checkpoint
+from affectrt.models.network import Network
 from affectrt.training.feature_cache import FeatureCache
-from affectrt.training.prepared import PreparedCorpus
+from affectrt.training.prepared import PreparedCorpus, PreparedVideo
 from affectrt.training.progress import Progress
 
 from .beginning import begin_with, cached_features
@@ -32,7 +33,8 @@ from .config import ExperimentConfig, network_of
 from .data import WindowData
 from .folds import folds
 from .module import STATE, AffectModule
-from .series import TextRows, WindowSet
+from .series import WindowSet
+from .words import Scale, Words, words_of
 
 __all__ = ["TrainedExperiment", "train_experiment"]
 
@@ -43,6 +45,7 @@ WITHOUT_IDENTITY = {
     "workers",
     "cache",
     "encoders",
+    "text",
 }  # nothing that decides what is computed
 
 
@@ -66,7 +69,6 @@ def train_experiment(
     resume: bool = False,
     accelerator: str = "auto",
     progress: Progress | None = None,
-    text_rows: TextRows | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> TrainedExperiment | None:
     """Train and write the best weights to `out`; None in every process but the first.
@@ -84,24 +86,19 @@ def train_experiment(
         opened = PreparedCorpus.open(corpus)
         torch.manual_seed(config.seed)
         network = network_of(config)
-        contract = Contract.model_validate(network.contract())
-        opened.check_fits(contract)
-        if contract.text is not None and text_rows is None and config.features == "computed":
-            raise UsageError(
-                f"the network of {config.name} reads words, and {corpus} holds no word vectors",
-                expected="word vectors of every step, or a network of faces and voices",
-                fix='in the configuration: [network] modalities = ["video", "audio"]',
-            )
+        opened.check_fits(Contract.model_validate(network.contract()))
+        videos = _videos(config, opened)
+        words = words_of(config, network, videos[0])
         begin_with(network, config)
-        features = None
-        if config.features == "cached":
-            features = cached_features(config, network, opened, work, progress)
-        data = _data(config, opened, contract, text_rows, features)
+        features = cached_features(config, network, opened, work, progress, words)
+        data = _data(config, network, videos, words, features)
         module = AffectModule(config, network, data.validation, _identity(config, opened, features))
         state = _state(work, module.identity, resume)
         _quiet()
         trainer = _trainer(config, work, accelerator, progress, callbacks)
-        if trainer.is_global_zero:
+        if not trainer.is_global_zero:
+            words = None  # a BERT of 440 MB, which only the writer of the checkpoint wants again
+        else:
             progress.say(
                 f"{config.name}, {config.protocol}: {len(data.training)} training and {len(data.validation)} "
                 f"validation windows, fold {config.fold}, seed {config.seed}"
@@ -118,23 +115,35 @@ def train_experiment(
         if not trainer.is_global_zero:
             return None
         module.load_best()
-        scores = dict(zip((str(o.name) for o in contract.outputs), module.best_scores, strict=True))
+        scores = dict(zip((str(o.name) for o in module.contract.outputs), module.best_scores, strict=True))
         out.parent.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(network, out, _provenance(config, text, opened, scores))
+        provenance = _provenance(config, text, opened, scores)
+        if words is None:
+            save_checkpoint(network, out, provenance)
+        else:
+            save_checkpoint(words.whole(network), out, words.told(provenance))
         return TrainedExperiment(out, scores, module.course.epoch, module.stopped or "epochs")
+
+
+def _videos(config: ExperimentConfig, corpus: PreparedCorpus) -> tuple[list[PreparedVideo], list[PreparedVideo]]:
+    train, validation = (sorted(corpus.videos(split), key=lambda v: v.name) for split in ("train", "validation"))
+    return folds(train, validation, config.fold)
 
 
 def _data(
     config: ExperimentConfig,
-    corpus: PreparedCorpus,
-    contract: Contract,
-    text_rows: TextRows | None,
+    network: Network,
+    videos: tuple[list[PreparedVideo], list[PreparedVideo]],
+    words: Words | None,
     features: FeatureCache | None,
 ) -> WindowData:
-    train, validation = (sorted(corpus.videos(split), key=lambda v: v.name) for split in ("train", "validation"))
+    scales: Sequence[Scale | None] = (None, None)
+    if words is not None and features is not None:
+        scales = words.scales(network, config, features, videos)
+    contract = Contract.model_validate(network.contract())
     sets = [
-        WindowSet(videos, contract, config.rules, hop=config.hop, scored=scored, text_rows=text_rows, features=features)
-        for videos, scored in zip(folds(train, validation, config.fold), (False, True), strict=True)
+        WindowSet(split, contract, config.rules, hop=config.hop, scored=scored, features=features, scale=scale)
+        for split, scored, scale in zip(videos, (False, True), scales, strict=True)
     ]
     return WindowData(config, *sets)
 

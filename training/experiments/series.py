@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,35 +15,24 @@ from affectrt.training.prepared import PreparedVideo
 from affectrt.training.recordings import Spans
 
 from .rules import Rules
-from .windows import ClipWindow, author_clip_windows, clip_windows, series_windows
+from .windows import ClipWindow, Window, Windows, author_clip_windows, clip_windows, series_windows
+from .words import Scale, said
 
-__all__ = ["Item", "TextRows", "Window", "WindowSet", "compact"]
+__all__ = ["Item", "WindowSet", "compact"]
 
 Item = dict[str, npt.NDArray[np.generic]]
-TextRows = Callable[[PreparedVideo], npt.NDArray[np.float32]]
-"""A video's word vectors (steps, text_dim), zeros where no word is heard."""
 
 _OPEN_VIDEOS = 32  # their maps and the rows of their spans, in each process
-
-
-@dataclass(frozen=True)
-class Window:
-    """`start` and `rows` of the labels it is read as; `video_start`, `audio_start` of what it shows, same count."""
-
-    video: int
-    start: int
-    rows: int
-    video_start: int
-    audio_start: int
 
 
 class WindowSet:
     """All windows over some videos, for one network.
 
     An item has, for S spans (300 steps of RCMA, 8 clips of CAV) and T estimates (300, or 1): `frames` uint8
-    (S, [clip_frames,] crop, crop, 3); `waveform` float32 and `starts` (S,) of the spans in it; `seen`, `heard`, `read`
-    bool (S,); `text` float32 (S, text_dim) where the network reads; `filled` bool (S,), False where the window is
-    padded; `truth` float32 (T, outputs), `mask` bool (T,); `index`, its own.
+    (S, [clip_frames,] crop, crop, 3); `waveform` float32 and `starts` (S,) of the spans in it; `seen`, `heard` bool
+    (S,); instead of these, of each modality in `features`, `<modality>_features` float32 (S, feature_dim), words as the
+    fusion takes them; `filled` bool (S,), False where the window is padded; `truth` float32 (T, outputs), `mask` bool
+    (T,); `index`, its own. `scale`: of the words, where it is not the contract's.
     """
 
     def __init__(
@@ -55,21 +43,22 @@ class WindowSet:
         *,
         hop: int,
         scored: bool,
-        text_rows: TextRows | None = None,
         features: FeatureCache | None = None,
+        scale: Scale | None = None,
     ) -> None:
-        self._videos, self._contract, self._rules, self._text_rows = videos, contract, rules, text_rows
-        self._features = features
+        self._videos, self._contract, self._rules, self._features = videos, contract, rules, features
+        if contract.text is not None:
+            self._scale = scale or Scale(contract.text.mean, contract.text.std)
+            self._said = [said(video) for video in videos]
         self.per_window = contract.fusion.output == "per_window"
         self._columns = [OUTPUTS.index(output.name) for output in contract.outputs]
         self._truth = [np.asarray(video.truth()[:, self._columns]) for video in videos]
         annotated = [np.asarray(~np.isnan(truth).any(axis=1)) for truth in self._truth]
         compacted = rules.rows == "annotated"
         self._rows = [np.flatnonzero(known) if compacted else np.arange(len(known)) for known in annotated]
-        self._open: dict[int, tuple[Spans, npt.NDArray[np.float32] | None]] = {}
-        self.windows: list[Window] = []
-        for index, known in enumerate(annotated):
-            self.windows += self._clips(index, known, hop) if self.per_window else self._series(index, known, hop)
+        self._open: dict[int, Spans] = {}
+        cut = self._clips if self.per_window else self._series
+        self.windows = Windows([cut(index, known, hop) for index, known in enumerate(annotated)])
         if not self.windows:
             raise UsageError(
                 f"the {'validation' if scored else 'training'} videos have not one window with an annotation",
@@ -95,7 +84,10 @@ class WindowSet:
     def truth_rows(self) -> npt.NDArray[np.float32]:
         """(scored_rows, outputs): the annotation of every row that is estimated; NaN where there is none."""
         if self.per_window:
-            return np.stack([self._mean(window) for window in self.windows])
+            means = np.empty((len(self), len(self._columns)), np.float32)
+            for at, window in enumerate(self.windows):
+                means[at] = self._mean(window)
+            return means
         return np.concatenate([truth[rows] for truth, rows in zip(self._truth, self._rows, strict=True)])
 
     def item(self, index: int, rng: np.random.Generator | None = None, drop: float = 0.0) -> Item:
@@ -106,45 +98,33 @@ class WindowSet:
         count = len(video_steps)
         item: Item = {"index": np.asarray(index), "filled": np.arange(fusion.window_steps) < count}
         lost = _lost(list(contract.modalities), drop, rng)
-        if self._features is not None:
-            steps = {"video": video_steps}
-            return item | self._cached(window.video, steps, audio_steps, rng, lost) | self._target(window)
-        spans, text = self._spans(window.video)
-        if contract.video is not None:
-            item |= self._seen(spans, video_steps, rng, "video" in lost)
-        if contract.audio is not None:
-            item |= self._heard(spans, audio_steps, "audio" in lost)
-        if contract.text is not None:
-            item["text"] = np.zeros((fusion.window_steps, contract.text.feature_dim), np.float32)
-            item["read"] = np.zeros(fusion.window_steps, bool)
-            if text is not None and "text" not in lost:
-                item["text"][:count] = text[audio_steps]
-                # The authors scale the zeros of steps without a word too; in a run no word is zeros.
-                spoken = text[audio_steps].any(axis=1)
-                item["read"][:count] = True if self._rules.missing == "black" else spoken
+        cached = self._features.rows(self._videos[window.video].name) if self._features is not None else {}
+        mirrored = "video-mirrored" in cached and rng is not None and rng.random() < 0.5
+        for modality, record in contract.modalities.items():
+            steps = video_steps if modality == "video" else audio_steps
+            if modality in cached:
+                shown = np.zeros((fusion.window_steps, record.feature_dim), np.float32)
+                if modality not in lost:
+                    shown[:count] = cached["video-mirrored" if mirrored and modality == "video" else modality][steps]
+                    shown = self._as_read(shown, window.video, steps) if modality == "text" else shown
+                item[f"{modality}_features"] = shown
+            elif modality == "video":
+                item |= self._seen(self._spans(window.video), steps, rng, "video" in lost)
+            elif modality == "audio":
+                item |= self._heard(self._spans(window.video), steps, "audio" in lost)
         return item | self._target(window)
 
-    def _cached(
-        self,
-        video: int,
-        steps: dict[str, npt.NDArray[np.int64]],
-        other_steps: npt.NDArray[np.int64],
-        rng: np.random.Generator | None,
-        lost: tuple[str, ...],
-    ) -> Item:
-        assert self._features is not None
-        rows = self._features.rows(self._videos[video].name)
-        mirrored = "video-mirrored" in rows and rng is not None and rng.random() < 0.5
-        item: Item = {}
-        for modality, record in self._contract.modalities.items():
-            shown = np.zeros((self._contract.fusion.window_steps, record.feature_dim), np.float32)
-            if modality not in lost:
-                at = steps.get(modality, other_steps)
-                shown[: len(at)] = rows["video-mirrored" if mirrored and modality == "video" else modality][at]
-            item[f"{modality}_features"] = shown
-        return item
+    def _as_read(
+        self, vectors: npt.NDArray[np.float32], video: int, steps: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        scaled = (vectors - np.float32(self._scale.mean)) / np.float32(self._scale.std)
+        if self._rules.words == "said":
+            there = np.zeros(len(scaled), bool)
+            there[: len(steps)] = self._said[video][steps]
+            scaled[~there] = 0
+        return scaled
 
-    def _clips(self, index: int, known: npt.NDArray[np.bool_], hop: int) -> list[Window]:
+    def _clips(self, index: int, known: npt.NDArray[np.bool_], hop: int) -> npt.NDArray[np.int32]:
         fusion = self._contract.fusion
         frames = self._contract.described_steps
         labels = int(np.flatnonzero(known)[-1]) + 1 if known.any() else 0
@@ -153,18 +133,18 @@ class WindowSet:
         missing = np.concatenate([[0], np.cumsum(~known)])
         kept = [p for p in places if missing[p.label + frames] == missing[p.label]]
         if author and self._contract.video is not None:
-            unseen = np.concatenate([[0], np.cumsum(~self._spans(index)[0].present("video"))])
+            unseen = np.concatenate([[0], np.cumsum(~self._spans(index).present("video"))])
             kept = [p for p in kept if unseen[p.video + frames] == unseen[p.video]]
         assert fusion.window_steps * fusion.stride_steps == frames
-        return [Window(index, p.label, frames, p.video, p.audio) for p in kept]
+        return _table([(index, p.label, frames, p.video, p.audio) for p in kept])
 
-    def _series(self, index: int, known: npt.NDArray[np.bool_], hop: int) -> list[Window]:
+    def _series(self, index: int, known: npt.NDArray[np.bool_], hop: int) -> npt.NDArray[np.int32]:
         rows = self._rows[index]
         size = self._contract.fusion.window_steps
         starts = series_windows(len(rows), size, hop)
-        cut = [Window(index, start, min(size, len(rows)), start, start) for start in starts]
         # One annotated step has no variance to be in concordance with.
-        return [w for w in cut if int(known[rows[w.start : w.start + w.rows]].sum()) > 1]
+        kept = [start for start in starts if int(known[rows[start : start + size]].sum()) > 1]
+        return _table([(index, start, min(size, len(rows)), start, start) for start in kept])
 
     def _steps(self, window: Window) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The step of every span that the window has, of video and of audio."""
@@ -229,15 +209,17 @@ class WindowSet:
         mean: npt.NDArray[np.float32] = labels.mean(axis=0, dtype=np.float64).astype(np.float32)
         return mean
 
-    def _spans(self, video: int) -> tuple[Spans, npt.NDArray[np.float32] | None]:
+    def _spans(self, video: int) -> Spans:
         if video not in self._open:
             if len(self._open) >= _OPEN_VIDEOS:
                 self._open.pop(next(iter(self._open)))
-            prepared = self._videos[video]
-            text = self._text_rows(prepared) if self._text_rows is not None else None
             frames = self._contract.video.span_frames if self._contract.video is not None else None
-            self._open[video] = (prepared.spans(frames), text)
+            self._open[video] = self._videos[video].spans(frames)
         return self._open[video]
+
+
+def _table(windows: Sequence[tuple[int, int, int, int, int]]) -> npt.NDArray[np.int32]:
+    return np.array(windows, np.int32).reshape(-1, 5)
 
 
 def compact(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
-__all__ = ["CAV_FRAMES", "ClipWindow", "author_clip_windows", "clip_windows", "series_windows"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CAV_FRAMES", "ClipWindow", "Window", "Windows", "author_clip_windows", "clip_windows", "series_windows"]
 
 CAV_FRAMES = 128  # 8 clips of 16 frames
 
@@ -55,3 +60,36 @@ def author_clip_windows(
     if first_number == 0:
         return [ClipWindow(0, 0, 0)]
     return [ClipWindow(start - 1, start, start) for start in range(1, labels - window + 1, hop)]
+
+
+@dataclass(frozen=True)
+class Window:
+    """`start` and `rows` of the labels it is read as; `video_start`, `audio_start` of what it shows, same count."""
+
+    video: int
+    start: int
+    rows: int
+    video_start: int
+    audio_start: int
+
+
+class Windows(Sequence[Window]):
+    """Windows by their number. Each takes 20 bytes, since CAV has one for every frame of a corpus."""
+
+    def __init__(self, parts: Sequence[npt.NDArray[np.int32]]) -> None:
+        """`parts`: (windows, 5) each, the columns as the fields of `Window`."""
+        self._rows = np.concatenate([np.zeros((0, 5), np.int32), *parts])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Window: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Windows: ...
+
+    def __getitem__(self, index: int | slice) -> Window | Windows:
+        if isinstance(index, slice):
+            return Windows([self._rows[index]])
+        return Window(*self._rows[index].tolist())

@@ -49,7 +49,7 @@ def test_every_step_of_a_window_has_the_crop_the_sound_and_the_label_of_its_step
 
 
 def test_published_windows_close_over_rows_without_annotation_and_repaired_ones_mask_them(tmp_path: Path) -> None:
-    root = toy(tmp_path / "toy", tiny(), unannotated=tuple(range(28, 40)))
+    root = toy(tmp_path / "toy", tiny(), train=(50, 60), unannotated=tuple(range(30, 45)))
     published, _ = windows_of(tiny(protocol="published"), root)
     repaired, _ = windows_of(tiny(), root)
     assert all(published.item(i)["mask"].all() for i in range(len(published)))
