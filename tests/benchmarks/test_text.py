@@ -64,6 +64,41 @@ def test_a_bert_is_counted_as_its_equations_say(length: int) -> None:
     assert Work.of(spoken, "text", length).macs == config.text_layers * layer + length**2 * width
 
 
+# arXiv 1810.04805: 12 layers of width 768 and 12 heads, 4 × 768 in between, 512 places, 30 522 pieces, 2 segments.
+LAYERS, WIDTH, HEADS, INNER, PLACES, PIECES = 12, 768, 12, 3072, 512, 30_522
+
+
+@pytest.mark.parametrize("whose", ["bench --text", "roofline"])
+def test_what_is_called_bert_base_has_its_layers_and_its_110_million_weights(whose: str) -> None:
+    torch = pytest.importorskip("torch")
+    from affectrt.cli.bench_bundles import _bert_base_config
+    from affectrt.cli.gpu_check.roofline import NETWORKS, _config
+    from affectrt.models.rcma import Rcma
+
+    assert NETWORKS["rcma", "text"] == "BERT-base"
+    config = _bert_base_config() if whose == "bench --text" else _config("rcma", "text", paper=True)
+    assert (config.text_heads, config.text_lengths[-1]) == (HEADS, 256)
+    with torch.device("meta"):
+        encoder = Rcma(config).encoders["text"]
+    # The pooler, which sees the first piece alone, is left out; the roofline has few pieces, as a table costs its rows.
+    pieces = len(config.text_vocabulary)
+    norm = 2 * WIDTH
+    layer = 4 * (WIDTH**2 + WIDTH) + 2 * WIDTH * INNER + INNER + WIDTH + 2 * norm
+    expected = (pieces + PLACES + 2) * WIDTH + norm + LAYERS * layer
+    assert sum(weight.numel() for weight in encoder.parameters()) == expected
+    assert whose == "roofline" or (pieces == PIECES and expected == 108_891_648)
+
+
+@pytest.mark.slow
+def test_the_roofline_of_bert_base_counts_what_its_shape_says() -> None:
+    pytest.importorskip("onnxscript")
+    from affectrt.cli.gpu_check.roofline import _network
+
+    length = 256
+    layer = 4 * length * WIDTH**2 + 2 * length * WIDTH * INNER + 2 * length**2 * WIDTH
+    assert _network("rcma", "text", paper=True).macs == LAYERS * layer + length**2 * WIDTH == 23_001_563_136
+
+
 def test_precisions_take_turns_at_every_length(bundle: Bundle) -> None:
     ticks = count()
     told: list[str] = []
