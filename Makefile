@@ -1,6 +1,6 @@
 # Each target is one short script in scripts/, which can be run by hand as well. ARGS reaches the script.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check bench gpu-check fusion-table text-table clean
+.PHONY: help setup demo test test-all check bench gpu-check fusion-table text-table modality-table clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' Makefile | expand -t 20
@@ -27,10 +27,13 @@ gpu-check: ## everything real on a machine with an NVIDIA GPU; figures into benc
 	@scripts/gpu-check.sh $(ARGS)
 
 fusion-table: setup ## every fusion of both systems trained and compared, into docs/; half an hour, resumable
-	@scripts/fusion-table.sh $(ARGS)
+	@scripts/table.sh fusion $(ARGS)
 
 text-table: setup ## what words add to video and audio, from three seeds, into docs/; resumable
-	@scripts/text-table.sh $(ARGS)
+	@scripts/table.sh text $(ARGS)
+
+modality-table: setup ## what a missing modality costs, with and without modality dropout, into docs/; resumable
+	@scripts/table.sh modality $(ARGS)
 
 clean:    ## everything made by the targets above, .venv included
 	rm -rf .venv build demo-out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \

@@ -16,7 +16,7 @@ from .fusion_results import FusionTable, SystemTable, spread
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["figure_png", "require_matplotlib"]
+__all__ = ["INK", "MUTED", "RULE", "SHADE", "figure_png", "png_of", "require_matplotlib"]
 
 # The colours of the demo's report: blue and orange stay apart for every eye, and panels and dots say the same again.
 INK, MUTED, RULE, SHADE = "#22252b", "#6d7178", "#dcdad3", "#efece4"
@@ -61,7 +61,7 @@ def figure_png(table: FusionTable) -> bytes:
                 _draw_ccc(axes, system, output)
             left += width + GAP_PX
         top += HEAD_PX + ROW_PX * count + FOOT_PX
-    return _png(figure)
+    return png_of(figure)
 
 
 def _draw_ccc(axes: Axes, system: SystemTable, output: str) -> None:
@@ -130,7 +130,7 @@ def _draw_scale(axes: Axes, low: float, high: float) -> float:
     return low - room
 
 
-def _png(figure: Any) -> bytes:
+def png_of(figure: Any) -> bytes:
     """Of 256 colours: flat drawings lose nothing that is seen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image  # comes with matplotlib

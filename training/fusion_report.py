@@ -1,19 +1,15 @@
-"""The fusion table for people: a page in Markdown with its picture, and the results that both are made from."""
+"""The fusion table for people: a page in Markdown, made from the results alone."""
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 
-from .fusion_figure import figure_png
 from .fusion_options import OPTIONS, PAPER_RECURSIONS, SystemName
 from .fusion_results import FusionTable, SystemTable, spread
 
-__all__ = ["NAME", "page", "tables_text", "write_report"]
+__all__ = ["page", "tables_text"]
 
-NAME = "fusion-table"
 TITLES: Mapping[SystemName, str] = {"rcma": "RCMA", "cav": "CAV"}
 PAPERS: Mapping[SystemName, str] = {
     "rcma": "[arXiv 2403.13659](https://arxiv.org/abs/2403.13659)",
@@ -46,21 +42,6 @@ make fusion-table      # draws people, encodes them, trains, writes this page; a
 
 All figures: [`fusion-table.json`](fusion-table.json). **CCC** is the concordance correlation coefficient over all test
 recordings together: 1 is a perfect copy of the annotation, 0 no agreement."""
-
-
-def write_report(table: FusionTable, folder: Path) -> tuple[Path, ...]:
-    """`fusion-table.json`, `.png` and `.md` in `folder`, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    record = json.dumps(table.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-    contents = {"json": record.encode(), "png": figure_png(table), "md": page(table).encode()}
-    written = []
-    for suffix, content in contents.items():
-        path = folder / f"{NAME}.{suffix}"
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-        written.append(path)
-    return tuple(written)
 
 
 def page(table: FusionTable) -> str:

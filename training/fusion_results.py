@@ -1,13 +1,13 @@
-"""What the fusion table is made of: one result per option and seed, kept in a file that only grows."""
+"""What the tables of fusions are made of: one result per option and seed, kept in a file that only grows."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -40,6 +40,9 @@ class Result(Record):
     @property
     def mean(self) -> float:
         return mean(self.ccc.values())
+
+
+ResultT = TypeVar("ResultT", bound=Result)
 
 
 class SystemTable(Record):
@@ -75,14 +78,17 @@ class Spread(Record):
     mean: float
     deviation: float
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(mean=mean(values), deviation=stdev(values) if len(values) > 1 else 0.0)
+
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {self.deviation:.3f}"
 
 
 def spread(results: Iterable[Result], output: str | None = None) -> Spread:
     """Of one output's CCC, or of the mean over the outputs."""
-    values = [r.mean if output is None else r.ccc[output] for r in results]
-    return Spread(mean=mean(values), deviation=stdev(values) if len(values) > 1 else 0.0)
+    return Spread.of([r.mean if output is None else r.ccc[output] for r in results])
 
 
 def append_result(path: Path, result: Result) -> None:
@@ -98,12 +104,12 @@ def append_result(path: Path, result: Result) -> None:
         os.fsync(file.fileno())
 
 
-def read_results(path: Path) -> Mapping[str, Result]:
-    """Identity → result. Lines that are no result, such as one cut short, are left out: they are computed again."""
+def read_results(path: Path, kind: type[ResultT]) -> Mapping[str, ResultT]:
+    """Identity → result. Lines that are none of this kind, or cut short, are left out: they are computed again."""
     found = {}
     for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
-            result = Result.model_validate_json(line)
+            result = kind.model_validate_json(line)
         except ValidationError:
             continue
         found[result.identity] = result

@@ -7,24 +7,20 @@ The encoders are those of the committed `rcma-text-demo`, trained once and froze
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from affectrt.bundle.errors import AffectError, UsageError
-from affectrt.models.errors import CheckpointError
-
 from .fusion_options import TEXT_OPTIONS
 from .fusion_results import FusionTable, SystemTable, spread
-from .fusion_table import Settings, make_table
+from .fusion_systems import Settings
 from .progress import Progress
+from .table_command import TableCommand
+from .table_runs import trained_table
 
-__all__ = ["main", "page", "rows"]
+__all__ = ["main", "make_table", "page", "rows"]
 
-NAME = "text-table"
 HEAD = """\
 # What words add
 
@@ -84,48 +80,24 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
-def _write(table: FusionTable, folder: Path) -> list[Path]:
-    record = json.dumps(table.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for suffix, content in (("json", record), ("md", page(table))):
-        path = folder / f"{NAME}.{suffix}"
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(path)
-        written.append(path)
-    return written
+def make_table(settings: Settings, work: Path, progress: Progress) -> FusionTable:
+    """Train what is not yet in `work`; all results of these settings."""
+    return trained_table(settings, work, progress, {"rcma-text": TEXT_OPTIONS})
+
+
+COMMAND = TableCommand(
+    name="text-table",
+    does="RCMA with and without text, from three seeds.",
+    systems=("rcma-text",),
+    make=make_table,
+    page=page,
+    rows=rows,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code as of `affectrt`: 0 fine, 1 failed, 2 wrong use, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="text-table", description="RCMA with and without text, from three seeds.")
-    parser.add_argument("--work", type=Path, default=Path("build/text-table"), help="corpus, features and results")
-    parser.add_argument("--out", type=Path, help="where the table goes (default: docs, with --quick WORK)")
-    parser.add_argument("--processes", type=int, default=2, help="trainings at a time, one thread each (default: 2)")
-    parser.add_argument("--quick", action="store_true", help="everything tiny: shows that it runs, nothing else")
-    given = parser.parse_args(argv)
-    settings = Settings(
-        systems=("rcma-text",),
-        seeds=(0, 1) if given.quick else Settings.seeds,
-        processes=given.processes,
-        quick=given.quick,
-    )
-    progress = Progress()
-    try:
-        if given.processes < 1:
-            raise UsageError(f"--processes {given.processes}", expected="1 or more")
-        table = make_table(settings, given.work, progress)
-        paths = _write(table, given.out or (given.work if given.quick else Path("docs")))
-    except (AffectError, CheckpointError) as error:
-        print(f"text-table: error: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, AffectError) else 1
-    except KeyboardInterrupt:
-        return 130
-    print(rows(table))
-    for path in paths:
-        progress.say(f"wrote {path}")
-    return 0
+    return COMMAND.run(argv)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,12 +164,12 @@ class _Ends:
 
 
 def streamed_estimates(
-    fusion: nn.Module, contract: Contract, features: Features, *, without: str | None = None
+    fusion: nn.Module, contract: Contract, features: Features, *, without: Collection[str] = ()
 ) -> tuple[npt.NDArray[np.int64], Rows]:
     """The steps (n,) and estimates (n, outputs) that a session with the default hop emits for these features.
 
-    The same windows at the same positions as the runtime's, without its bookkeeping; `without` leaves a modality
-    zero. `fusion` gives all outputs.
+    The same windows at the same positions as the runtime's, without its bookkeeping; `without` leaves modalities zero,
+    as a session does that has none. `fusion` gives all outputs.
     """
     steps, hop = len(features.truth), contract.fusion.default_hop_steps
     ends = list(range(hop - 1, steps, hop))
@@ -183,7 +183,7 @@ def streamed_estimates(
     for row, last in enumerate(ends):
         known = _known(last, contract.fusion)
         for name, feed in feeds.items():
-            if name != without:
+            if name not in without:
                 rows = _spaced(features.variants[name][0], last, known, contract.fusion)
                 _fill(feed[row], rows, contract.fusion)
     with torch.inference_mode():
@@ -199,11 +199,13 @@ def streamed_estimates(
     return np.arange(steps), estimates
 
 
-def streamed_ccc(fusion: nn.Module, contract: Contract, recordings: Sequence[Features]) -> tuple[float, ...]:
+def streamed_ccc(
+    fusion: nn.Module, contract: Contract, recordings: Sequence[Features], *, without: Collection[str] = ()
+) -> tuple[float, ...]:
     """CCC of every output over all recordings together, of the estimates that a session would emit."""
     estimated, true = [], []
     for features in recordings:
-        steps, estimates = streamed_estimates(fusion, contract, features)
+        steps, estimates = streamed_estimates(fusion, contract, features, without=without)
         estimated.append(estimates)
         true.append(means_up_to(features.truth, contract.described_steps)[steps])
     x, y = np.concatenate(estimated), np.concatenate(true)

@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib")
 from affectrt.bundle.errors import AffectError  # noqa: E402
 from affectrt.models.sizes import cav_demo_config, demo_config  # noqa: E402
 from affectrt.models.systems import SYSTEMS  # noqa: E402
-from affectrt.training import fusion_runs, fusion_table  # noqa: E402
+from affectrt.training import fusion_runs, fusion_systems, fusion_table  # noqa: E402
 from affectrt.training.fusion_options import OPTIONS, PAPER_RECURSIONS  # noqa: E402
 from affectrt.training.fusion_report import page, tables_text  # noqa: E402
 from affectrt.training.fusion_results import (  # noqa: E402
@@ -28,7 +28,8 @@ from affectrt.training.fusion_results import (  # noqa: E402
     read_results,
     spread,
 )
-from affectrt.training.fusion_table import Settings, main, make_table  # noqa: E402
+from affectrt.training.fusion_systems import Settings  # noqa: E402
+from affectrt.training.fusion_table import main, make_table  # noqa: E402
 from affectrt.training.progress import Progress  # noqa: E402
 from affectrt.training.recipe import CorpusRecipe, FusionRecipe  # noqa: E402
 
@@ -99,7 +100,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_figures(fresh: 
 @pytest.mark.usefixtures("few")
 def test_results_of_other_settings_are_not_mixed_in(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make_table(QUICK, fresh, Lines())
-    monkeypatch.setattr(fusion_table, "TINY_FUSION", {**fusion_table.TINY_FUSION, "learning_rate": 0.01})
+    monkeypatch.setattr(fusion_systems, "TINY_FUSION", {**fusion_systems.TINY_FUSION, "learning_rate": 0.01})
     told = Lines()
     second = make_table(QUICK, fresh, told)
     assert len(told.trained) == 4
@@ -127,7 +128,7 @@ def test_the_demo_s_fusion_scores_through_the_session_what_its_windows_score(fre
 
 @pytest.mark.usefixtures("few")
 def test_a_score_that_the_session_does_not_confirm_stops_the_run(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion_runs, "streamed_ccc", lambda *given: (0.5, 0.5))
+    monkeypatch.setattr(fusion_runs, "streamed_ccc", lambda *given, **named: (0.5, 0.5))
     with pytest.raises(AffectError, match="through the session"):
         make_table(QUICK, fresh, Lines())
 
@@ -240,9 +241,9 @@ def test_a_line_cut_short_costs_one_result_and_no_more(tmp_path: Path) -> None:
     append_result(store, result("video", 0, 0.6, 0.5))
     append_result(store, result("audio", 0, 0.6, 0.5))
     store.write_bytes(store.read_bytes()[:-20])
-    assert [r.option for r in read_results(store).values()] == ["video"]
+    assert [r.option for r in read_results(store, Result).values()] == ["video"]
     append_result(store, result("concatenation", 0, 0.8, 0.8))
-    assert [r.option for r in read_results(store).values()] == ["video", "concatenation"]
+    assert [r.option for r in read_results(store, Result).values()] == ["video", "concatenation"]
 
 
 @pytest.mark.skipif(not (DOCS / "fusion-table.json").exists(), reason="no table has been committed yet")

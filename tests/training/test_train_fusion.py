@@ -140,7 +140,7 @@ def test_estimates_of_whole_windows_stream_at_every_hop_from_the_first() -> None
     said = np.round(fusion.seen[0][0][:, :, 0] * 1000).astype(int) - 1
     assert said.tolist() == [[3, 3, 3], [3, 3, 7], [3, 7, 11], [7, 11, 15]]
     np.testing.assert_allclose(estimates[:, 0], (said + 1).mean(axis=1) / 1000, rtol=1e-5)
-    without = streamed_estimates(fusion, clip_contract(), _recording(18), without="video")[1]
+    without = streamed_estimates(fusion, clip_contract(), _recording(18), without=["video"])[1]
     assert not without.any()
 
 
