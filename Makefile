@@ -3,7 +3,7 @@
 .PHONY: help setup demo test test-all check bench gpu-check fusion-table text-table modality-table clean
 
 help:     ## this list
-	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' Makefile | expand -t 24
 
 setup:    ## system packages, .venv, Python packages, self-check; again at will
 	@scripts/setup.sh
