@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy.typing as npt
 from affectrt.models.rcma_config import RcmaConfig
 from affectrt.models.sizes import demo_config
 
-__all__ = ["PROVENANCE", "VOCABULARY", "bert_features", "random_text_model", "text_config"]
+__all__ = ["BERT_WIDTH", "PROVENANCE", "VOCABULARY", "bert_features", "make_bert", "random_text_model", "text_config"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,6 +25,7 @@ VOCABULARY = (
     *("well", "known", "am", "i", "happy", "sad", "##ly", "very", "not", "is", "rain", "##ing", "s", "it", ".", "!"),
 )
 LENGTHS = (8, 16, 32)
+BERT_WIDTH = 12
 PROVENANCE = {
     "recipe": "random weights",
     "training_corpus": "none",
@@ -48,6 +51,26 @@ def text_config(**changes: Any) -> RcmaConfig:
         "text_std": 2.0,
     }
     return dataclasses.replace(demo_config(), **{**fields, **changes})
+
+
+def make_bert(folder: Path, *, head: bool = False, width: int = BERT_WIDTH, seed: int = 0) -> Path:
+    """A random BERT as transformers writes it: BertModel, with a pooler, or BertForMaskedLM, with a head."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, BertModel
+
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=width,
+        num_hidden_layers=4,
+        num_attention_heads=3,
+        intermediate_size=20,
+        max_position_embeddings=24,
+    )
+    (BertForMaskedLM if head else BertModel)(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in VOCABULARY))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    return folder
 
 
 def random_text_model(config: RcmaConfig, *, seed: int = 0) -> Any:

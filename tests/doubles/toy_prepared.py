@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from affectrt.bundle.contract import Contract
+from affectrt.runtime.words import Word
+from affectrt.runtime.words.transcript import write_transcript
 from affectrt.training.prepared_record import CORPUS_FILE, FORMAT, VIDEOS
 
 __all__ = ["make_toy_corpus", "truth_of"]
@@ -30,9 +32,11 @@ def make_toy_corpus(
     validation: tuple[int, ...] = (45,),
     unannotated: tuple[int, ...] = (),
     unseen: tuple[int, ...] = (),
+    spoken: tuple[int, ...] = (),
     seed: int = 1,
 ) -> Path:
-    """`train`, `validation`: steps of each video; `unannotated`, `unseen`: steps of every video without label, face."""
+    """`train`, `validation`: steps of each video; `unannotated`, `unseen`: steps of every video without label, face;
+    `spoken`: numbers of the videos that have a transcript, train before validation."""
     videos = []
     lengths = [("train", steps) for steps in train] + [("validation", steps) for steps in validation]
     for number, (split, steps) in enumerate(lengths):
@@ -51,6 +55,11 @@ def make_toy_corpus(
             np.save(folder / f"{what}.npy", array, allow_pickle=False)
             content = (folder / f"{what}.npy").read_bytes()
             files[f"{what}.npy"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        words = _words(steps / contract.step_hz, seed * 100 + number) if number in spoken else None
+        if words is not None:
+            write_transcript(folder / "words.json", words)
+            content = (folder / "words.json").read_bytes()
+            files["words.json"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         crop_px = arrays["crops"].shape[1]
         counts = {
             "pictures": steps,
@@ -59,6 +68,7 @@ def make_toy_corpus(
             "samples": len(arrays["waveform"]),
             "seen": len(kept),
             "heard": steps,
+            "words": len(words or ()),
             "annotated": int((~np.isnan(arrays["labels"]).any(axis=1)).sum()),
         }
         videos.append(
@@ -112,3 +122,15 @@ def _arrays(contract: Contract, steps: int, seed: int) -> dict[str, np.ndarray]:
         "labels": truth.copy(),
         "times": np.arange(steps) / contract.step_hz,
     }
+
+
+def _words(seconds: float, seed: int) -> list[Word]:
+    """Words with pauses and a sentence's end among them; the last one lasts beyond the video."""
+    rng = np.random.default_rng([seed, 7])
+    words, at = [], 0.1
+    while at < seconds:
+        text = str(rng.choice(["Good", "day.", "sunny", "sad", "well-known", "don't", "unheard-of"]))
+        end = at + float(rng.choice([0.08, 0.2, 0.33]))
+        words.append(Word(text, round(at, 3), round(end, 3)))
+        at = end + float(rng.choice([0.0, 0.04, 0.21]))
+    return words

@@ -12,12 +12,12 @@ import pytest
 import safetensors.torch
 import torch
 from doubles.published_rcma import NARROW, network_state, vggish_state
-from doubles.text_models import VOCABULARY
+from doubles.text_models import BERT_WIDTH, VOCABULARY, make_bert
 
 from affectrt.models import CheckpointError, load_checkpoint
 from affectrt.models.importing import Imported, import_files, import_text
 
-WIDTH, HEADS, POSITIONS = 12, 3, 24
+WIDTH, POSITIONS = BERT_WIDTH, 24
 Run = Callable[..., Any]
 Change = Callable[[dict[str, Any]], object]
 
@@ -25,22 +25,9 @@ Change = Callable[[dict[str, Any]], object]
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two folders as transformers writes them: BertModel, with a pooler, and BertForMaskedLM, with a head."""
-    from transformers import BertConfig, BertForMaskedLM, BertModel
-
-    torch.manual_seed(0)
     root = tmp_path_factory.mktemp("hub")
-    config = BertConfig(
-        vocab_size=len(VOCABULARY),
-        hidden_size=WIDTH,
-        num_hidden_layers=4,
-        num_attention_heads=HEADS,
-        intermediate_size=20,
-        max_position_embeddings=POSITIONS,
-    )
-    for name, kind in (("plain", BertModel), ("masked", BertForMaskedLM)):
-        kind(config).save_pretrained(root / name)
-        (root / name / "vocab.txt").write_text("".join(f"{piece}\n" for piece in VOCABULARY))
-        (root / name / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    make_bert(root / "plain")
+    make_bert(root / "masked", head=True)
     return root
 
 
