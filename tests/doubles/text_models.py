@@ -67,7 +67,12 @@ def make_bert(folder: Path, *, head: bool = False, width: int = BERT_WIDTH, seed
         intermediate_size=20,
         max_position_embeddings=24,
     )
-    (BertForMaskedLM if head else BertModel)(config).save_pretrained(folder)
+    bert = (BertForMaskedLM if head else BertModel)(config)
+    with torch.no_grad():
+        for name, value in bert.named_parameters():
+            if name.endswith("LayerNorm.bias"):  # as it begins, every vector would have the mean 0
+                value.normal_(0.2, 0.3)
+    bert.save_pretrained(folder)
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in VOCABULARY))
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
     return folder

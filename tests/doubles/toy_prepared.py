@@ -125,12 +125,12 @@ def _arrays(contract: Contract, steps: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def _words(seconds: float, seed: int) -> list[Word]:
-    """Words with pauses and a sentence's end among them; the last one lasts beyond the video."""
+    """Words with pauses, overlaps and a sentence's end among them; the last one may last beyond the video."""
     rng = np.random.default_rng([seed, 7])
     words, at = [], 0.1
     while at < seconds:
         text = str(rng.choice(["Good", "day.", "sunny", "sad", "well-known", "don't", "unheard-of"]))
         end = at + float(rng.choice([0.08, 0.2, 0.33]))
         words.append(Word(text, round(at, 3), round(end, 3)))
-        at = end + float(rng.choice([0.0, 0.04, 0.21]))
+        at = end + float(rng.choice([0.0, 0.04, 0.21, -0.05]))
     return words

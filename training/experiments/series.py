@@ -117,7 +117,7 @@ class WindowSet:
     def _as_read(
         self, vectors: npt.NDArray[np.float32], video: int, steps: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
-        scaled = (vectors - np.float32(self._scale.mean)) / np.float32(self._scale.std)
+        scaled: npt.NDArray[np.float32] = (vectors - np.float32(self._scale.mean)) / np.float32(self._scale.std)
         if self._rules.words == "said":
             there = np.zeros(len(scaled), bool)
             there[: len(steps)] = self._said[video][steps]

@@ -163,13 +163,17 @@ def test_words_have_the_mean_and_deviation_of_their_protocol_s_rows(
     np.testing.assert_allclose(np.array(begun.scales), expected, rtol=1e-5)
     assert (begun.network.config.text_mean, begun.network.config.text_std) == begun.scales[0]
     assert protocol == "repaired" or begun.scales[0] != begun.scales[1]
+    assert abs(begun.scales[0].mean) > 0.05
 
 
-@pytest.mark.parametrize("protocol", ["published", "repaired"])
+@pytest.mark.parametrize(
+    ("protocol", "how"), [("published", "a BERT"), ("repaired", "a BERT"), ("repaired", "an encoder of its own")]
+)
 def test_a_window_s_words_are_scaled_and_where_none_is_zeros_or_what_the_authors_make_of_zeros(
-    bert: Path, corpus: Path, tmp_path: Path, protocol: str
+    bert: Path, corpus: Path, tmp_path: Path, protocol: str, how: str
 ) -> None:
-    begun = Begun(reads(bert, protocol=protocol), corpus, tmp_path)
+    begun = Begun(reads(bert, protocol=protocol) if how == "a BERT" else own(), corpus, tmp_path)
+    assert how == "a BERT" or begun.scales == [(0.05, 2.0)] * 2
     for windows, scale, split in zip(begun.sets, begun.scales, begun.videos, strict=True):
         for index, window in enumerate(windows.windows):
             video = split[window.video]
@@ -178,7 +182,7 @@ def test_a_window_s_words_are_scaled_and_where_none_is_zeros_or_what_the_authors
             if protocol == "published":
                 kept = kept[~np.isnan(video.truth()).any(axis=1)]
             steps = kept[window.start : window.start + window.rows]
-            expected = np.full((20, BERT_WIDTH), -scale.mean / scale.std if protocol == "published" else 0.0)
+            expected = np.full((20, rows.shape[1]), -scale.mean / scale.std if protocol == "published" else 0.0)
             said = there[steps]
             expected[: len(steps)][said] = (rows[steps][said] - scale.mean) / scale.std
             item = windows.item(index)
