@@ -115,7 +115,8 @@ def train_experiment(
         if not trainer.is_global_zero:
             return None
         module.load_best()
-        scores = dict(zip((str(o.name) for o in module.contract.outputs), module.best_scores, strict=True))
+        names: list[str] = [output.name for output in module.contract.outputs]
+        scores = dict(zip(names, module.best_scores, strict=True))
         out.parent.mkdir(parents=True, exist_ok=True)
         provenance = _provenance(config, text, opened, scores)
         if words is None:
