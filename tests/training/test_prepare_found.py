@@ -16,6 +16,7 @@ from doubles.levelled_faces import CROP_PX, levels_of_found, recording
 from doubles.media import write_media
 from doubles.tiny_bundle import tiny_contract
 
+from affectrt.runtime.finders import YuNetFinder
 from affectrt.training.prepare import Options, prepare
 from affectrt.training.prepare.affwild2 import raw_videos
 from affectrt.training.prepared import PreparedVideo
@@ -84,7 +85,13 @@ def check(
             np.testing.assert_array_equal(np.isnan(labels), np.isnan(told[: len(labels), column]))
 
 
-def test_a_face_that_walks_and_goes_away_is_beside_its_label_at_every_picture(tmp_path: Path) -> None:
+def test_a_face_that_walks_and_goes_away_is_beside_its_label_at_every_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording is read twice, first to know who the person is; faces are looked for the first time alone."""
+    looked: list[float] = []
+    find = YuNetFinder.find
+    monkeypatch.setattr(YuNetFinder, "find", lambda self, frame, at: looked.append(at) or find(self, frame, at))
     drawn, away = truth(110, 3), (*range(45, 65),)
     times = np.arange(len(drawn)) / 30
     frames = recording([(False, walk(len(drawn), 120, away, 1.2), drawn[:, 0])], SIZE)
@@ -92,6 +99,7 @@ def test_a_face_that_walks_and_goes_away_is_beside_its_label_at_every_picture(tm
     told = annotate(tmp_path / "raw", "street", drawn, (0, 12, 13, 14, 70))
     video = found(tmp_path / "raw", tmp_path / "out", "pictures")["street"]
     check(video, times, drawn, told, away, 0.0)
+    assert len(looked) == len(drawn) == video.record.annotated + 5
 
 
 def test_at_a_frame_rate_that_varies_faces_and_labels_stay_together_on_the_models_clock(tmp_path: Path) -> None:
