@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -174,16 +175,21 @@ def _record_folder(bundle: Path) -> Path:
 
 
 def _share_of_peak(bundle: Path, threads: int | None, progress: Progress) -> ShareOfPeak:
-    """Measures the machine's peak; of a stage's row, then, multiply-accumulates a second over it."""
-    from affectrt.benchmarks.peak import measure_peak
+    """Of a stage's row, multiply-accumulates a second over the machine's peak, which is measured when it is first asked
+    for: a refusal does not wait for it."""
+    from affectrt.benchmarks.peak import Peak, measure_peak
     from affectrt.benchmarks.stages import Work
     from affectrt.bundle import open_bundle
 
     opened = open_bundle(bundle)
     macs = {stage: Work.of(opened, stage).macs for stage in opened.contract.stages}
-    progress.say("measuring the machine's matrix peak")
-    peak = measure_peak(threads=threads)
-    return lambda stage, precision, seconds: macs[stage] / seconds / peak.of(precision)
+
+    @cache
+    def peak() -> Peak:
+        progress.say("measuring the machine's matrix peak")
+        return measure_peak(threads=threads)
+
+    return lambda stage, precision, seconds: macs[stage] / seconds / peak().of(precision)
 
 
 def _write_report(bundle: Bundle, recording: Path, threads: int | None, path: Path) -> Path:
