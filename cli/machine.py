@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import platform
@@ -47,6 +48,8 @@ DEMO_ELEMENTS = {
     "x264enc": "gstreamer1.0-plugins-ugly",
     "avenc_aac": "gstreamer1.0-libav",
 }
+# What training/synthetic/espeak.py loads; named again because doctor imports nothing that may be missing.
+SPEECH_LIBRARIES = ("libespeak-ng.so.1", "libespeak-ng.so")
 
 # Instructions with which ONNX Runtime multiplies INT8 matrices, best first.
 DOT_PRODUCT_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
@@ -61,6 +64,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
         if MODULES[extra]:
             yield _extra(extra)
     yield from _recognisers()
+    yield _speech()
     yield _cpu()
     yield from findings_from_facts(facts)
     yield from traps_from_facts(facts)
@@ -120,6 +124,22 @@ def _recognisers() -> Iterator[Finding]:
         except PackageNotFoundError:
             found, fix = f"no {distribution} (optional)", pip_line(extra)
         yield Finding("text", f"extra {extra}", fix is None, found, fix)
+
+
+def _speech() -> Finding:
+    """espeak-ng's library, which speaks for drawn people; nothing but corpora and clips with words needs it."""
+    name = next((name for name in SPEECH_LIBRARIES if _loads(name)), None)
+    if name is None:
+        return Finding("demo", "espeak-ng", False, f"no {SPEECH_LIBRARIES[0]} (optional)", apt_line(["espeak-ng"]))
+    return Finding("demo", "espeak-ng", True, f"{name}, the voices of drawn people who speak")
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _extra(extra: Literal["text", "export", "train", "bench"]) -> Finding:

@@ -1,5 +1,6 @@
 """doctor says what is missing, names the command that brings it, and its exit code can be believed."""
 
+import ctypes
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from affectrt.cli import machine
+from affectrt.training.synthetic import espeak
 
 from .conftest import Ran
 
@@ -92,6 +94,25 @@ def test_an_extra_is_not_needed_for_the_runtime(run: Run, monkeypatch: pytest.Mo
     assert finding["found"] == "no torch"
     assert "pip install 'affectrt[export]'" in finding["fix"]
     assert json.loads(ran.out)["runtime_works"] == (ran.code == 0)
+
+
+def test_voices_of_drawn_people_are_optional_and_their_package_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert machine.SPEECH_LIBRARIES == espeak.LIBRARIES
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object() if name == "libespeak-ng.so" else absent(name))
+    finding = by_name(run("doctor", "--json"), "demo", "espeak-ng")
+    assert finding["ok"] is True and finding["found"].startswith("libespeak-ng.so, ") and finding["fix"] is None
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    ran = run("doctor", "--json")
+    finding = by_name(ran, "demo", "espeak-ng")
+    assert finding["ok"] is False and finding["required"] is False and "(optional)" in finding["found"]
+    assert finding["fix"].endswith("install --no-install-recommends espeak-ng")
+    assert json.loads(ran.out)["runtime_works"] == (ran.code == 0)
+
+
+def absent(name: str) -> Any:
+    raise OSError(f"{name}: cannot open shared object file")
 
 
 @pytest.mark.parametrize(
