@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,17 +140,15 @@ def _save(module: nn.Module, path: str | os.PathLike[str], data: Mapping[str, An
         )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     content = safetensors.torch.save(tensors, {METADATA_KEY: metadata})
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    unfinished = target.with_name(f".{target.name}.part")  # what a killed process leaves, the next one overwrites
     try:
-        with os.fdopen(handle, "wb") as file:
+        with unfinished.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp's files are private
-        Path(name).replace(target)
+        unfinished.replace(target)
     except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
+        unfinished.unlink(missing_ok=True)
         raise
 
 

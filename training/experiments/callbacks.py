@@ -19,8 +19,8 @@ __all__ = ["KeepState", "TellEpochs"]
 class KeepState(Checkpoint):
     """`last.ckpt`, Lightning's own state, to resume from; `best.safetensors`, the best weights alone.
 
-    Each replaces the one before, whole or not at all. A `Checkpoint`, so that it comes after the module's own end of
-    an epoch.
+    Each replaces the one before, whole or not at all; the weights first, so that a training killed between the two
+    comes to them again. A `Checkpoint`, so that it comes after the module's own end of an epoch.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,17 +28,16 @@ class KeepState(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module = cast(AffectModule, pl_module)
-        unfinished = self.last.with_name(f".{self.last.name}.part")
-        trainer.save_checkpoint(unfinished)  # every process takes part, the first one writes
-        if not trainer.is_global_zero:
-            return
-        unfinished.replace(self.last)
-        if module.improved:
+        if module.improved and trainer.is_global_zero:
             kept = {name: tensor.clone() for name, tensor in module.network.state_dict().items()}
             module.network.load_state_dict(module.best)
             told = {"training": module.config.name, "validation_score": module.course.best_score}
             save_checkpoint(module.network, self.best, told)
             module.network.load_state_dict(kept)
+        unfinished = self.last.with_name(f".{self.last.name}.part")
+        trainer.save_checkpoint(unfinished)  # every process takes part, the first one writes
+        if trainer.is_global_zero:
+            unfinished.replace(self.last)
 
 
 class TellEpochs(Callback):

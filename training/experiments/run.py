@@ -34,6 +34,7 @@ from .data import WindowData
 from .folds import folds
 from .module import STATE, AffectModule
 from .series import WindowSet
+from .state_file import StateFile
 from .words import Scale, Words, words_of
 
 __all__ = ["TrainedExperiment", "train_experiment"]
@@ -158,7 +159,7 @@ def _trainer(
     cpu = accelerator == "cpu" or not torch.cuda.is_available()
     if cpu and config.precision == "16-mixed":
         raise UsageError("precision 16-mixed on a CPU", expected="32-true or bf16-mixed", fix="--precision bf16-mixed")
-    plugins: list[Any] = []
+    plugins: list[Any] = [StateFile()]
     if many and cpu:
         from .batch_norm import CpuSyncBatchNorm
 
