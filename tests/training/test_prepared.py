@@ -167,6 +167,12 @@ def climbing(root: Path) -> None:
     rehashed(root, "times.npy", name="../one")
 
 
+def gaps_out_of_order(root: Path) -> None:
+    record = json.loads((root / "corpus.json").read_text())
+    record["videos"][0]["gaps"] = [[30, 40], [10, 20]]
+    (root / "corpus.json").write_text(json.dumps(record))
+
+
 def fifo(root: Path) -> None:
     import os
 
@@ -191,6 +197,7 @@ def fifo(root: Path) -> None:
         (missing, "crops.npy is missing"),
         (backwards, "does not increase"),
         (climbing, "name"),
+        (gaps_out_of_order, "gaps that are out of order"),
         (fifo, "not a plain file"),
     ],
 )
