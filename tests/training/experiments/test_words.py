@@ -1,19 +1,17 @@
-"""Words in experiments: a frozen BERT's vectors, scaled by the protocol's rules, and whole checkpoints at the end."""
+"""Words in experiments: a frozen BERT's vectors, computed once, scaled by the protocol's rules."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from doubles.text_models import BERT_WIDTH, VOCABULARY, make_bert
-from doubles.tiny_experiments import TINY, as_toml, tiny, toy
+from doubles.reading_experiments import ALL, Begun, make_spoken_corpus, own, reads, run
+from doubles.text_models import VOCABULARY, make_bert
+from doubles.tiny_experiments import tiny
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
@@ -22,40 +20,17 @@ pytest.importorskip("tokenizers")
 
 from affectrt.bundle.contract import Contract  # noqa: E402
 from affectrt.bundle.errors import UsageError  # noqa: E402
-from affectrt.cli.main import main  # noqa: E402
-from affectrt.models.checkpoint import load_checkpoint, save_checkpoint, save_part  # noqa: E402
-from affectrt.models.errors import CheckpointError  # noqa: E402
-from affectrt.models.parts import PARTS  # noqa: E402
+from affectrt.models.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from affectrt.runtime import Scheduler  # noqa: E402
 from affectrt.training.examined import examined_videos  # noqa: E402
-from affectrt.training.experiments.beginning import begin_with, cached_features  # noqa: E402
-from affectrt.training.experiments.config import network_of, read_config  # noqa: E402
+from affectrt.training.experiments.beginning import begin_with  # noqa: E402
+from affectrt.training.experiments.config import network_of  # noqa: E402
 from affectrt.training.experiments.data import collated  # noqa: E402
 from affectrt.training.experiments.module import AffectModule  # noqa: E402
-from affectrt.training.experiments.run import train_experiment  # noqa: E402
-from affectrt.training.experiments.series import WindowSet  # noqa: E402
-from affectrt.training.experiments.words import words_of  # noqa: E402
-from affectrt.training.prepared import PreparedCorpus  # noqa: E402
-from affectrt.training.progress import Progress  # noqa: E402
 from affectrt.training.text import parts_of, pieces_of_network, word_vectors  # noqa: E402
 from affectrt.training.torch_engine import torch_engines  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
-READS = {**TINY, "text_dim": BERT_WIDTH, "text_tcn": [8]}
-ALL = ["video", "audio", "text"]
-OWN = {
-    "text_dim": 24,
-    "text_layers": 5,
-    "text_heads": 4,
-    "text_intermediate": 40,
-    "text_positions": 40,
-    "text_lengths": [8, 16, 32],
-    "text_vocabulary": list(VOCABULARY),
-    "text_tcn": [8],
-    "text_mean": 0.05,
-    "text_std": 2.0,
-}
-TRAIN, VALIDATION, UNANNOTATED = (40, 50, 19, 33, 61), (45, 47), (5, 6)
 
 
 @pytest.fixture(scope="module")
@@ -65,58 +40,12 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven videos, of which two say nothing."""
-    return toy(
-        tmp_path_factory.mktemp("toy") / "rcma",
-        tiny(),
-        train=TRAIN,
-        validation=VALIDATION,
-        unannotated=UNANNOTATED,
-        unseen=(12,),
-        spoken=(0, 1, 2, 4, 5),
-    )
+    return make_spoken_corpus(tmp_path_factory.mktemp("toy") / "rcma")
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def reads(bert: Path | None = None, **changes: Any) -> Any:
-    fields = {**READS, **changes.pop("fields", {})}
-    network = {"variant": "demo", "modalities": ALL, "fields": fields}
-    return tiny(network=network, text=bert, epochs=changes.pop("epochs", 1), release={"stages": 0}, **changes)
-
-
-def own(**changes: Any) -> Any:
-    fields = {**TINY, **OWN, **changes.pop("fields", {})}
-    return tiny(network={"variant": "text-demo", "fields": fields}, release={"stages": 0}, **changes)
-
-
-def run(config: Any, corpus: Path, out: Path, **more: Any) -> Any:
-    return train_experiment(config, "text", corpus, out, accelerator="cpu", **more)
-
-
-class Begun:
-    """A training as far as its first batch."""
-
-    def __init__(self, config: Any, root: Path, cache: Path) -> None:
-        self.corpus = PreparedCorpus.open(root)
-        torch.manual_seed(2)
-        self.network = network_of(config)
-        self.videos = [self.corpus.videos(split) for split in ("train", "validation")]
-        words = words_of(config, self.network, self.videos[0])
-        begin_with(self.network, config)
-        quiet = Progress(quiet=True)
-        self.features = cached_features(config, self.network, self.corpus, cache, quiet, words)
-        assert words is not None and self.features is not None
-        self.scales = words.scales(self.network, config, self.features, self.videos)
-        self.whole = words.whole(self.network)
-        self.contract = Contract.model_validate(self.network.contract())
-        self.sets = [
-            WindowSet(v, self.contract, config.rules, hop=config.hop, scored=s, features=self.features, scale=scale)
-            for v, s, scale in zip(self.videos, (False, True), self.scales, strict=True)
-        ]
 
 
 def vectors_of(whole: Any, video: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -261,133 +190,6 @@ def test_folds_protocols_and_seeds_share_the_vectors_of_one_bert(bert: Path, cor
     assert (told["modality"]["mean"], told["modality"]["std"]) == (0.0, 1.0)
 
 
-def test_a_training_that_reads_goes_on_to_the_same_bits_and_not_with_another_bert(
-    bert: Path, corpus: Path, tmp_path: Path
-) -> None:
-    from lightning.pytorch.callbacks import Callback
-
-    class StopError(Exception):
-        pass
-
-    class Stop(Callback):
-        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-            if trainer.current_epoch == 1:
-                raise StopError
-
-    config = reads(bert, epochs=2, drop_modality=0.2)
-    run(config, corpus, tmp_path / "whole.safetensors", work=tmp_path / "whole")
-    work = tmp_path / "work"
-    with pytest.raises(StopError):
-        run(config, corpus, tmp_path / "no.safetensors", work=work, callbacks=[Stop()])
-    state = torch.load(work / "last.ckpt", weights_only=True)
-    assert not any("bert" in name for name in [*state["state_dict"], *state["affectrt"]["best"]])
-    moved = make_bert(tmp_path / "moved")  # another folder, the same BERT
-    another = reads(make_bert(tmp_path / "other", seed=1), epochs=2, drop_modality=0.2)
-    with pytest.raises(UsageError, match="another configuration"):
-        run(another, corpus, tmp_path / "no.safetensors", work=work, resume=True)
-    run(config.model_copy(update={"text": moved}), corpus, tmp_path / "resumed.safetensors", work=work, resume=True)
-    ends = [load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("whole", "resumed")]
-    assert ends[0].model.config == ends[1].model.config
-    for name, tensor in ends[0].model.state_dict().items():
-        assert torch.equal(tensor, ends[1].model.state_dict()[name]), name
-
-
-def published(path: Path, folder: Path, fields: dict[str, Any]) -> tuple[Path, list[str]]:
-    """A published experiment of small widths as a file, and its --init, of random backbones of that size."""
-    config, _ = read_config(path)
-    network = config.network.model_copy(update={"fields": fields})
-    config = config.model_copy(update={"network": network, "epochs": 1, "published": None})
-    file = folder / f"{path.stem}.toml"
-    file.write_text(as_toml(config), encoding="utf-8")
-    torch.manual_seed(3)
-    small = network_of(config)
-    inits = []
-    for name in config.init.needs:
-        part = PARTS[name]
-        save_part(part, small.get_submodule(part.path), small.config, folder / f"{name}.safetensors", {})
-        inits += ["--init", str(folder / f"{name}.safetensors")]
-    return file, inits
-
-
-SLOW = [pytest.mark.slow]
-WITH_WORDS = [
-    path for path in sorted((ROOT / "training/configs").glob("*.toml")) if '"text"' in path.read_text(encoding="utf-8")
-]
-
-
-def test_the_published_experiments_with_words_are_those_that_the_papers_have() -> None:
-    assert [path.stem for path in WITH_WORDS] == [
-        "rcma-v1",
-        *(f"rjcma-fold{fold}" for fold in range(6)),
-        *(f"rjcma-table3-l{layers}" for layers in range(1, 5)),
-    ]
-
-
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(p, id=p.stem, marks=[] if p.stem in {"rcma-v1", "rjcma-fold1"} else SLOW) for p in WITH_WORDS],
-)
-def test_a_published_experiment_trains_from_the_command_line_with_a_bert(
-    path: Path, bert: Path, corpus: Path, tmp_path: Path
-) -> None:
-    file, inits = published(path, tmp_path, READS)
-    out, common = tmp_path / "x.safetensors", ["--corpus", str(corpus), "--accelerator", "cpu"]
-    assert main(["train", str(file), *common, *inits, "--text", str(bert), "--out", str(out)]) == 0
-    loaded = load_checkpoint(out)
-    config: Any = loaded.model.config
-    assert config.text_layers == 4 and config.text_vocabulary == VOCABULARY and config.text_std not in (0.0, 1.0)
-    (source,) = loaded.provenance["sources"]
-    assert source["file"] == "tiny-bert/model.safetensors" and len(source["sha256"]) == 64
-    assert loaded.provenance["experiment"]["protocol"] == "published"
-    assert "text" not in loaded.provenance["experiment"] and str(bert) not in str(loaded.provenance)
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_network_with_words_that_one_trains(bert: Path, corpus: Path, tmp_path: Path) -> None:
-    """Without dropout, whose draws follow the process; Adam's epsilon as in the test without words."""
-    still = {"ir_dropout": 0.0, "tcn_dropout": 0.0, "attention_dropout": 0.0}
-    optimiser = {"learning_rate": 1e-2, "epsilon": 1e-2}
-    file = tmp_path / "toy.toml"
-    file.write_text(as_toml(reads(epochs=2, fields=still, optimiser=optimiser)), encoding="utf-8")
-    found = []
-    for devices in ("1", "2"):
-        out = tmp_path / f"{devices}.safetensors"
-        told = ["--text", str(bert), "--work", str(tmp_path / devices), "--devices", devices, "--accelerator", "cpu"]
-        command = ["train", str(file), "--corpus", str(corpus), "--out", str(out), *told]
-        ran = subprocess.run(
-            [sys.executable, "-m", "affectrt.cli.main", *command],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            timeout=600,
-        )
-        assert ran.returncode == 0, ran.stderr
-        found.append(load_checkpoint(out).model)
-    assert found[0].config == found[1].config
-    for name, tensor in found[0].state_dict().items():
-        torch.testing.assert_close(found[1].state_dict()[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
-
-
-@pytest.mark.slow
-def test_a_checkpoint_with_words_exports_and_both_are_evaluated_with_words(
-    bert: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out, bundle = tmp_path / "x.safetensors", tmp_path / "x.affect"
-    run(reads(bert, epochs=2), corpus, out)
-    assert main(["export", str(out), "--out", str(bundle), "--quiet"]) == 0
-    found = {}
-    for model in (out, bundle):
-        for modalities in ("video,audio,text", "video,audio"):
-            capsys.readouterr()
-            told = ["--split", "validation", "--modalities", modalities, "--hop", "10", "--json"]
-            assert main(["evaluate", str(model), str(corpus), *told]) == 0
-            found[model.suffix, modalities] = capsys.readouterr().out
-    assert len(set(found.values())) > 2
-    (bundled,) = [json.loads((bundle / "manifest.json").read_text())["contract"]["text"]]
-    assert bundled["stage"] == "text" and bundled["std"] == load_checkpoint(out).model.config.text_std
-
-
 def test_a_network_takes_the_scale_of_words_with_the_encoder_of_a_checkpoint_and_no_other_vocabulary(
     corpus: Path, tmp_path: Path
 ) -> None:
@@ -433,32 +235,3 @@ def test_a_network_that_takes_words_from_outside_may_take_faces_and_voices_from_
     network = network_of(config)
     begin_with(network, config)
     assert set(network.encoders) == {"video", "audio"} and network.config.text_std == 1.0
-
-
-def test_what_words_need_and_do_not_need_is_told(bert: Path, corpus: Path, tmp_path: Path) -> None:
-    out = tmp_path / "x.safetensors"
-    with pytest.raises(UsageError, match="nobody makes vectors") as told:
-        run(reads(), corpus, out)
-    assert "--text" in (told.value.fix or "")
-    with pytest.raises(UsageError, match="reads no words"):
-        run(tiny(text=bert), corpus, out)
-    with pytest.raises(UsageError, match="has an encoder of words already"):
-        run(own(text=bert), corpus, out)
-    with pytest.raises(CheckpointError, match="gives vectors of 12 numbers"):
-        run(reads(bert, fields={"text_dim": 16}), corpus, out)
-    with pytest.raises(CheckpointError, match="no folder"):
-        run(reads(tmp_path / "nowhere"), corpus, out)
-    silent = toy(tmp_path / "silent", tiny(), spoken=(2,))  # the validation video alone
-    with pytest.raises(UsageError, match="under no step of the training videos") as told:
-        run(reads(bert), silent, out)
-    assert "affectrt transcribe" in (told.value.fix or "") and "--words" in (told.value.fix or "")
-    cav = tiny("cav", text=bert)
-    with pytest.raises(UsageError, match="reads no words"):
-        run(cav, toy(tmp_path / "cav", cav, train=(150,), validation=(140,)), out)
-    assert not out.exists()
-
-
-def test_text_is_no_option_of_a_recipe(bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = str(ROOT / "training/recipes/rcma-demo.toml")
-    assert main(["train", recipe, "--text", str(bert), "--out", str(tmp_path / "x.safetensors")]) == 2
-    assert "--text" in capsys.readouterr().err
