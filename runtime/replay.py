@@ -14,7 +14,7 @@ from .session import Request, Session
 from .sources import AudioChunk, Event, Gap, Source, VideoChunk, WordsChunk
 from .words.pieces import Pieces
 
-__all__ = ["Infer", "Show", "feed", "finds_faces", "replay", "replay_into"]
+__all__ = ["Infer", "Show", "feed", "finds_faces", "replay", "replay_into", "session_for"]
 
 Infer = Callable[[Sequence[Request]], Sequence[Array]]
 """Results for requests, in order."""
@@ -68,6 +68,14 @@ def replay(
     are encoded, and their final transcript is waited for. Requests are computed once `gather` of them wait, or 16 MiB
     of inputs; how many wait changes the speed, never an estimate.
     """
+    session, finder = session_for(contract, source, pieces=pieces, hop_steps=hop_steps)
+    return replay_into(session, source, infer, finder, gather=gather)
+
+
+def session_for(
+    contract: Contract, source: Source, *, pieces: Pieces | None = None, hop_steps: int | None = None
+) -> tuple[Session, FaceFinder | None]:
+    """What `replay` plays an entered source into, and who looks for faces."""
     finder = choose_finder(contract, max_faces=1) if "video" in source.modalities else None
     session = Session(
         contract,
@@ -78,10 +86,12 @@ def replay(
         pieces=pieces,
         await_words=True,
     )
-    return replay_into(session, source, infer, gather=gather)
+    return session, finder
 
 
-def replay_into(session: Session, source: Source, infer: Infer, *, gather: int = 32) -> list[Estimate]:
+def replay_into(
+    session: Session, source: Source, infer: Infer, finder: FaceFinder | None = None, *, gather: int = 32
+) -> list[Estimate]:
     """As `replay`, with a session of one's own, which is over afterwards."""
     estimates: list[Estimate] = []
     for event in source:

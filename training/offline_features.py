@@ -12,8 +12,7 @@ from affectrt.bundle.contract import Contract
 from affectrt.bundle.errors import EngineError, UsageError
 from affectrt.runtime import Request
 from affectrt.runtime.engines.base import Array
-from affectrt.runtime.replay import Infer, replay_into
-from affectrt.runtime.session import Session
+from affectrt.runtime.replay import Infer, replay_into, session_for
 from affectrt.runtime.sources.base import Source
 from affectrt.runtime.words import Word
 from affectrt.runtime.words.pieces import Pieces
@@ -58,8 +57,8 @@ def features_of_source(contract: Contract, source: Source, infer: Infer, grid: i
             kept[request.stage][request.step] = answers[id(request)]
         return [answers[id(request)] if request.stage in kept else zeros[request.stage] for request in requests]
 
-    session = Session(single, modalities=source.modalities, hop_steps=grid)
-    estimates = replay_into(session, source, keep)
+    session, finder = session_for(single, source, hop_steps=grid)
+    estimates = replay_into(session, source, keep, finder)
     told = {round(estimate.t_s * contract.step_hz): estimate.modalities for estimate in estimates}
     steps = max(told, default=-1) + 1
     features = {}
