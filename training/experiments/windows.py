@@ -83,6 +83,10 @@ class Windows(Sequence[Window]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def starts(self, video: int) -> npt.NDArray[np.int32]:
+        """(windows,): `start` of those of one video."""
+        return self._rows[self._rows[:, 0] == video, 1]
+
     @overload
     def __getitem__(self, index: int) -> Window: ...
 
