@@ -64,7 +64,7 @@ def test_the_page_s_experiment_and_configurations_are_understood(folder: Path) -
 
 def test_every_option_that_the_page_names_is_one_of_its_verb(capsys: pytest.CaptureFixture[str]) -> None:
     told = {}
-    for verb in ("prepare", "train", "evaluate", "export", "calibrate", "run", "import"):
+    for verb in ("prepare", "train", "evaluate", "export", "calibrate", "run", "import", "transcribe"):
         assert main([verb, "--help"]) == 0
         told[verb] = capsys.readouterr().out
     lines = re.findall(r"affectrt (\w+) ([^`\n]*)", PAGE)

@@ -73,7 +73,7 @@ class TorchEngine:
         import torch
 
         with torch.inference_mode():
-            values = [torch.from_numpy(np.ascontiguousarray(feeds[name])) for name in self._inputs]
+            values = [torch.from_numpy(np.require(feeds[name], requirements=["C", "W"])) for name in self._inputs]
             return {self._output.name: self._module(*values).numpy()}
 
     def close(self) -> None:
