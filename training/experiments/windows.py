@@ -85,7 +85,8 @@ class Windows(Sequence[Window]):
 
     def starts(self, video: int) -> npt.NDArray[np.int32]:
         """(windows,): `start` of those of one video."""
-        return self._rows[self._rows[:, 0] == video, 1]
+        found: npt.NDArray[np.int32] = self._rows[self._rows[:, 0] == video, 1]
+        return found
 
     @overload
     def __getitem__(self, index: int) -> Window: ...
