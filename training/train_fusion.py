@@ -17,7 +17,7 @@ from .losses import CccLoss
 from .metrics import ccc
 from .recipe import FusionRecipe
 
-__all__ = ["Features", "FusionStages", "FusionTask", "streamed_ccc", "streamed_estimates"]
+__all__ = ["Features", "FusionStages", "FusionTask", "dropped", "streamed_ccc", "streamed_estimates"]
 
 Rows = npt.NDArray[np.float32]
 # A window cut short keeps at least this share of its steps.
@@ -105,11 +105,11 @@ class FusionTask:
             if rng.random() < self._recipe.short:
                 length = int(rng.integers(max(2, round(_SHORTEST * length)), length + 1))
             start = int(rng.integers(0, len(features.truth) - length + 1))
-            dropped = _dropped(list(feeds), self._recipe.drop_modality, rng)
+            lost = dropped(list(feeds), self._recipe.drop_modality, rng)
             for name, feed in feeds.items():
                 variants = features.variants[name]
                 chosen = variants[int(rng.integers(len(variants)))]
-                if name not in dropped:
+                if name not in lost:
                     feed[row, :length] = chosen[start : start + length]
             labels = features.truth[start : start + length]
             annotated = ~np.isnan(labels).any(axis=1)
@@ -129,11 +129,11 @@ class FusionTask:
             at = int(rng.integers(len(self._train)))
             features, ends = self._train[at], self._ends[at]
             last, known = ends.draw(self._recipe.short, rng)
-            dropped = _dropped(list(feeds), self._recipe.drop_modality, rng)
+            lost = dropped(list(feeds), self._recipe.drop_modality, rng)
             for name, feed in feeds.items():
                 variants = features.variants[name]
                 chosen = variants[int(rng.integers(len(variants)))]
-                if name not in dropped:
+                if name not in lost:
                     _fill(feed[row], _spaced(chosen, last, known, fusion), fusion)
             truth[row] = ends.targets[known - 1][last]
         mask = np.isfinite(truth).all(axis=1)
@@ -231,7 +231,7 @@ def _fill(window: Rows, rows: Rows, fusion: Fusion) -> None:
         window[: -len(rows)] = rows[0]
 
 
-def _dropped(modalities: Sequence[str], probability: float, rng: np.random.Generator) -> frozenset[str]:
+def dropped(modalities: Sequence[str], probability: float, rng: np.random.Generator) -> frozenset[str]:
     """The modalities that a window loses, each with `probability`: of two at most one, of three any but all."""
     if len(modalities) < 2:
         return frozenset()

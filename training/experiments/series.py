@@ -13,6 +13,7 @@ from affectrt.training.annotation import OUTPUTS
 from affectrt.training.feature_cache import FeatureCache
 from affectrt.training.prepared import PreparedVideo
 from affectrt.training.recordings import Spans
+from affectrt.training.train_fusion import dropped
 
 from .rules import Rules
 from .windows import ClipWindow, Window, Windows, author_clip_windows, clip_windows, series_windows
@@ -94,7 +95,7 @@ class WindowSet:
         video_steps, audio_steps = self._steps(window)
         count = len(video_steps)
         item: Item = {"index": np.asarray(index), "filled": np.arange(fusion.window_steps) < count}
-        lost = _lost(list(contract.modalities), drop, rng)
+        lost = dropped(list(contract.modalities), drop, rng) if rng is not None else frozenset()
         cached = self._features.rows(self._videos[window.video].name) if self._features is not None else {}
         mirrored = "video-mirrored" in cached and rng is not None and rng.random() < 0.5
         for modality, record in contract.modalities.items():
@@ -243,11 +244,3 @@ def compact(
         moved[run] = starts[run] - first + filled
         filled += end - first
     return np.concatenate(pieces), moved
-
-
-def _lost(modalities: Sequence[str], drop: float, rng: np.random.Generator | None) -> tuple[str, ...]:
-    """At most one modality, each with probability `drop`; never the only one."""
-    if rng is None or drop <= 0 or len(modalities) < 2:
-        return ()
-    at = int(rng.random() / drop)
-    return (modalities[at],) if at < len(modalities) else ()

@@ -165,10 +165,13 @@ def test_words_are_the_same_whether_faces_and_voices_are_computed_or_looked_up(
     assert not list((tmp_path / "computed/features").glob("video-*"))
 
 
-def test_a_lost_modality_may_be_the_words(bert: Path, corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_words_are_lost_as_often_as_faces_and_voices(bert: Path, corpus: Path, tmp_path: Path, share: float) -> None:
     windows = Begun(reads(bert), corpus, tmp_path).sets[0]
-    spoken = [bool(windows.item(0, np.random.default_rng(n), 0.3)["text_features"].any()) for n in range(30)]
-    assert 3 < spoken.count(False) < 20
+    items = [windows.item(0, np.random.default_rng(n), share) for n in range(200)]
+    for name in ("seen", "heard", "text_features"):
+        lost = sum(not item[name].any() for item in items) / len(items)
+        assert lost == pytest.approx(share - share**3, abs=0.08), name  # a window that would lose all keeps all
 
 
 def test_folds_protocols_and_seeds_share_the_vectors_of_one_bert(bert: Path, corpus: Path, tmp_path: Path) -> None:
