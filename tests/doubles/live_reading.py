@@ -58,9 +58,21 @@ class Reading:
         return onsets[onsets > self.chunks[0][0] + 0.03] if self.chunks else onsets
 
     def beep_after_flash_s(self) -> npt.NDArray[np.float64]:
-        """For each flash, how much later the nearest beep is."""
-        flashes, beeps = self.flashes_s(), self.beeps_s()
+        """For each flash, how much later the nearest beep is.
+
+        Not for those beside a hole: a busy machine sends and shows fewer pictures, and the first that is bright may not
+        be the first that was.
+        """
+        flashes, beeps = [at for at in self.flashes_s() if self._whole(float(at))], self.beeps_s()
         return np.array([beeps[np.abs(beeps - at).argmin()] - at for at in flashes]) if len(beeps) else np.zeros(0)
+
+    def _whole(self, at_s: float) -> bool:
+        """Whether pictures and sound came without a hole for 0.3 s before and after."""
+        shown = np.array([pts_s for pts_s, _ in self.frames])
+        ends = np.array([pts_s + len(samples) / RATE_HZ for pts_s, samples in self.chunks])
+        holes = [(a, b) for a, b in pairwise(shown) if b - a > 0.06]
+        holes += [(end, pts_s) for end, (pts_s, _) in zip(ends, self.chunks[1:], strict=False) if pts_s - end > 0.005]
+        return not any(a < at_s + 0.3 and b > at_s - 0.3 for a, b in holes)
 
     def advances(self) -> bool:
         """Whether the times of frames and of chunks only grow, over gaps as well."""

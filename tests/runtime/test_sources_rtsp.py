@@ -65,6 +65,9 @@ def test_flash_and_beep_meet_over_rtsp() -> None:
     with RtspServer() as server, camera(server.url) as source:
         assert source.modalities == {"video", "audio"}
         reading = read_live(source, 6)
+        for _ in range(5):  # longer where the machine is too busy to show every picture
+            if len(reading.beep_after_flash_s()) < 5:
+                read_live(source, 3, into=reading)
     late = reading.beep_after_flash_s()[1:]
     print(f"beep after flash over RTSP: {late * 1e3} ms")
     assert len(late) >= 4 and np.abs(late).max() <= STEP_S
@@ -78,6 +81,8 @@ def test_a_killed_server_is_found_again_and_each_loss_is_a_gap() -> None:
         took = [recover(server, source, reading, away_s) for away_s in (0.2, 1.5)]
         print(f"recovered {took} s after the server was back")
         assert max(took) < 1.0 + 2.0
+        # Media is handed on by one thread and connections are counted by another.
+        read_live(source, 5, into=reading, until=lambda r: source.counters()["reconnects"] == 2)
         assert reading.advances() and source.counters()["reconnects"] == 2
     assert not [t for t in threading.enumerate() if t.name.startswith("affectrt")]
 
