@@ -34,6 +34,7 @@ from .evaluate import Evaluation, Opened, evaluate, modality_sets
 from .features import features_of
 from .fit import Epoch, Task, fit
 from .media import picture_times
+from .places import check_file, check_folder
 from .progress import Progress
 from .recipe import ModelName, Recipe, Schedule
 from .recordings import record_video
@@ -79,6 +80,7 @@ def train(
     progress = progress or Progress(quiet=True)
     torch.set_num_threads(recipe.threads)
     with nullcontext(work) if work is not None else tempfile.TemporaryDirectory(prefix="affectrt-train-") as folder:
+        check_folder(Path(folder), "--work")
         return _Training(recipe, text, Path(folder), resume, progress).run(out)
 
 
@@ -96,6 +98,7 @@ class _Training:
         )
 
     def run(self, out: Path) -> Trained:
+        check_file(out, "--out")
         corpus = self._corpus()  # with a bar of its own
         with self._progress:
             self._corpus_sha256 = corpus_sha256(corpus)
@@ -112,7 +115,6 @@ class _Training:
             contract = Contract.model_validate(model.contract())  # with the scale of the words' vectors
             self._train_fusion(model, contract, train, validation)
             evaluations = self._evaluate(model, contract, corpus)
-            out.parent.mkdir(parents=True, exist_ok=True)
             save_checkpoint(model, out, self._provenance(evaluations))
         return Trained(out, evaluations)
 

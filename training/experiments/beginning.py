@@ -118,6 +118,12 @@ def _take_encoders(network: Network, whole: Network, path: Path, name: str) -> N
     state, wanted = whole.encoders.state_dict(), network.encoders.state_dict()
     if "text" not in network.encoders:  # its words, if it reads any, have another encoder
         state = {key: tensor for key, tensor in state.items() if not key.startswith("text.")}
+    elif "text" not in whole.encoders:
+        raise UsageError(
+            f"{path} has no encoder of words, and the network of {name} has one",
+            expected="a checkpoint of a network that encodes its words itself",
+            fix="leave `text` out of the network's modalities, or name the checkpoint of a network that reads",
+        )
     elif differing := [
         field for field in TEXT_FIELDS if getattr(whole.config, field) != getattr(network.config, field)
     ]:

@@ -24,6 +24,7 @@ from affectrt.bundle.errors import UsageError
 from affectrt.models.checkpoint import save_checkpoint
 from affectrt.models.network import Network
 from affectrt.training.feature_cache import FeatureCache
+from affectrt.training.places import check_file, check_folder
 from affectrt.training.prepared import PreparedCorpus, PreparedVideo
 from affectrt.training.progress import Progress
 
@@ -79,11 +80,12 @@ def train_experiment(
     DDP; batches are those of one process, `config.batch` windows over all of them. UsageError for what does not fit.
     """
     progress = progress or Progress(quiet=True)
+    _check_accelerator(accelerator)
     if work is None and config.devices * config.nodes > 1:
         raise UsageError("several processes without --work", expected="a folder that all of them see", fix="--work DIR")
     with nullcontext(work) if work is not None else tempfile.TemporaryDirectory(prefix="affectrt-train-") as folder:
         work = Path(folder)
-        work.mkdir(parents=True, exist_ok=True)
+        check_folder(work, "--work")
         opened = PreparedCorpus.open(corpus)
         torch.manual_seed(config.seed)
         network = network_of(config)
@@ -91,6 +93,7 @@ def train_experiment(
         videos = _videos(config, opened)
         words = words_of(config, network, videos[0])
         begin_with(network, config)
+        check_file(out, "--out")
         features = cached_features(config, network, opened, work, progress, words)
         data = _data(config, network, videos, words, features)
         module = AffectModule(config, network, data.validation, _identity(config, opened, features))
@@ -118,13 +121,23 @@ def train_experiment(
         module.load_best()
         names: list[str] = [output.name for output in module.contract.outputs]
         scores = dict(zip(names, module.best_scores, strict=True))
-        out.parent.mkdir(parents=True, exist_ok=True)
         provenance = _provenance(config, text, opened, scores)
         if words is None:
             save_checkpoint(network, out, provenance)
         else:
             save_checkpoint(words.whole(network), out, words.told(provenance))
         return TrainedExperiment(out, scores, module.course.epoch, module.stopped or "epochs")
+
+
+def _check_accelerator(accelerator: str) -> None:
+    if accelerator not in {"auto", "cpu", "gpu"}:
+        raise UsageError(f"--accelerator {accelerator}", expected="auto, cpu or gpu", fix="leave --accelerator out")
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise UsageError(
+            "--accelerator gpu, and PyTorch sees no GPU",
+            expected="a GPU, and PyTorch with CUDA: affectrt doctor",
+            fix="--accelerator cpu",
+        )
 
 
 def _videos(config: ExperimentConfig, corpus: PreparedCorpus) -> tuple[list[PreparedVideo], list[PreparedVideo]]:

@@ -116,18 +116,19 @@ def words_of(config: ExperimentConfig, network: Network, training: Sequence[Prep
 def scale_of(
     videos: Sequence[PreparedVideo], config: ExperimentConfig, window_steps: int, features: FeatureCache
 ) -> Scale | None:
-    """Population statistics of one split by the experiment's rules, in float64; None where no step has a word."""
+    """Population statistics of one split by the experiment's rules, in float64; None where not one of its steps has
+    a word."""
     count, total, squares = 0, 0.0, 0.0
     spoken = False
     for video in videos:
         heard = said(video)
-        spoken = spoken or bool(heard.any())
         if config.rules.words == "said":
             steps, times = np.flatnonzero(heard), 1
         else:
             truth = video.truth()[:, [OUTPUTS.index(output) for output in config.outputs]]
             steps = np.flatnonzero(~np.isnan(truth).any(axis=1))
             times = len(series_windows(len(steps), window_steps, config.hop))
+        spoken = spoken or bool(heard[steps].any())
         for rows in _blocks(features.rows(video.name)["text"], steps):
             count += times * rows.size
             total += times * float(rows.sum())

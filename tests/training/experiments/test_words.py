@@ -27,6 +27,7 @@ from affectrt.training.experiments.beginning import begin_with  # noqa: E402
 from affectrt.training.experiments.config import network_of  # noqa: E402
 from affectrt.training.experiments.data import collated  # noqa: E402
 from affectrt.training.experiments.module import AffectModule  # noqa: E402
+from affectrt.training.experiments.words import said, scale_of  # noqa: E402
 from affectrt.training.text import parts_of, pieces_of_network, word_vectors  # noqa: E402
 from affectrt.training.torch_engine import torch_engines  # noqa: E402
 
@@ -93,6 +94,25 @@ def test_words_have_the_mean_and_deviation_of_their_protocol_s_rows(
     assert (begun.network.config.text_mean, begun.network.config.text_std) == begun.scales[0]
     assert protocol == "repaired" or begun.scales[0] != begun.scales[1]
     assert abs(begun.scales[0].mean) > 0.05
+
+
+@pytest.mark.parametrize("protocol", ["published", "repaired"])
+def test_words_where_nobody_annotated_are_no_words_to_the_published_statistics(
+    bert: Path, corpus: Path, tmp_path: Path, protocol: str
+) -> None:
+    begun = Begun(reads(bert, protocol=protocol), corpus, tmp_path)
+    assert begun.features is not None
+    video = begun.videos[0][0]
+    truth = np.where(said(video)[:, None], np.nan, video.truth())
+
+    class Elsewhere:
+        name, steps, step_hz, words = video.name, video.steps, video.step_hz, video.words
+
+        def truth(self) -> np.ndarray:
+            return truth
+
+    found = scale_of([Elsewhere()], reads(bert, protocol=protocol), 20, begun.features)  # type: ignore[list-item]
+    assert (found is None) == (protocol == "published")
 
 
 @pytest.mark.parametrize(
@@ -209,6 +229,12 @@ def test_a_network_takes_the_scale_of_words_with_the_encoder_of_a_checkpoint_and
     narrow = own(init=init, fields={"text_heads": 2})  # which no shape tells
     with pytest.raises(UsageError, match="has another text_heads than"):
         begin_with(network_of(narrow), narrow)
+    for system in ("rcma", "cav"):  # networks that read nothing
+        other = tmp_path / f"{system}.safetensors"
+        save_checkpoint(network_of(tiny(system)), other, {})
+        silent = own(init={"files": [str(other)], "take": "encoders"})
+        with pytest.raises(UsageError, match="has no encoder of words"):
+            begin_with(network_of(silent), silent)
     same = own(init={"files": [str(path)]}, fields={"head_hidden": 9})
     network = network_of(same)
     begin_with(network, same)
