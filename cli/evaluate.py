@@ -78,7 +78,8 @@ def evaluate(
 ) -> None:
     """Concordance correlation (CCC), RMSE and Pearson's r with 95 % intervals, through the runtime's own engines.
 
-    A model of several modalities is scored with all of them and with each subset, unless --modalities names a set.
+    A model of several modalities is scored with all of them and with each subset of which the corpus gives estimates,
+    unless --modalities names a set.
     """
     from affectrt.bundle import open_bundle, update_bundle
     from affectrt.training.corpus import Corpus
@@ -110,8 +111,11 @@ def evaluate(
                 windows=rules,
                 hop_steps=hop,
                 unlabelled=submission is not None,
+                as_far_as_possible=modalities is None,
                 video_done=lambda score: done(),
             )
+        for left in (chosen for chosen in sets if not any(e.evaluation.modalities == chosen for e in examinations)):
+            progress.say(f"{'+'.join(left)}: left out, the corpus gives no estimate of it")
         outputs = [output.name for output in opened.contract.outputs]
     evaluations = [examination.evaluation for examination in examinations]
     scored = [evaluation for evaluation in evaluations if evaluation.ccc]

@@ -131,12 +131,15 @@ def examine(
     max_batch: int = MAX_BATCH,
     seed: int = 0,
     unlabelled: bool = False,
+    as_far_as_possible: bool = False,
     video_done: Callable[[VideoScore], None] = lambda score: None,
 ) -> list[Examination]:
     """Every set of modalities under every rule of windows, the sets of the first rule first.
 
     A stream is played anew for each set; offline, features are computed once for all, and with a stream beside them
     their windows end where its media does. Raises UsageError where nothing is annotated, unless `unlabelled`.
+    With `as_far_as_possible`, sets of which a corpus gives no estimate, such as words alone where none were said, are
+    left out, unless all are.
     """
     contract = opened.contract
     infer = Scheduler(contract, opened.engines, max_batch).infer
@@ -166,6 +169,9 @@ def examine(
             of_key.append(Played(video.name, dense, rows, truth, times, video.picture_steps()))
             scores[rule, chosen].append(score)
             video_done(score)
+    if as_far_as_possible:
+        silent = {chosen for (_, chosen), of_key in scores.items() if not any(score.estimated for score in of_key)}
+        played = {key: of_key for key, of_key in played.items() if key[1] not in silent or len(silent) == len(sets)}
     engine = next(iter(opened.engines.values()))
     found = []
     for (rule, chosen), of_videos in played.items():

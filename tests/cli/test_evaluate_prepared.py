@@ -50,6 +50,25 @@ def test_both_windows_are_told_to_agree_for_every_set(folder: Path, capsys: pyte
     assert text.count("<svg") == 2 and "They agree" in text and "validation-001" in text
 
 
+def test_a_set_of_which_the_corpus_gives_no_estimate_is_left_out_unless_it_is_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network that reads, on videos in which nothing is said: of words alone there is no estimate."""
+    import torch
+    from doubles.reading_experiments import own
+
+    from affectrt.training.experiments.config import network_of
+
+    torch.manual_seed(2)
+    save_checkpoint(network_of(own()), folder / "reads.safetensors", PROVENANCE)
+    assert _evaluate(folder, "corpus", "--windows", "both", "--json", model="reads.safetensors") == 0
+    shown = capsys.readouterr()
+    sets = {tuple(e["modalities"]) for e in json.loads(shown.out)["evaluations"]}
+    assert len(sets) == 6 and ("text",) not in sets and "text: left out" in shown.err
+    assert _evaluate(folder, "corpus", "--modalities", "text", model="reads.safetensors") == 2
+    assert "not one row of 2 videos" in capsys.readouterr().err
+
+
 def test_the_tables_say_what_the_authors_metrics_are_worth(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _evaluate(folder, "corpus", "--windows", "published", "--modalities", "video") == 0
     shown = capsys.readouterr().out
