@@ -119,6 +119,20 @@ def test_rows_of_an_arff_that_are_not_every_40_ms_are_named(tmp_path: Path) -> N
     assert "line 74 is at 2.88 s instead of 2.84 s" in one.reason
 
 
+def test_empty_lines_and_comments_of_an_arff_are_no_rows_and_lines_keep_their_numbers(tmp_path: Path) -> None:
+    record(tmp_path, "train_1")
+    record(tmp_path, "train_2")
+    for subject, last in (("train_1", "0.1"), ("train_2", "7")):
+        for dimension in ("valence", "arousal"):
+            path = tmp_path / f"ratings_gold_standard/{dimension}/{subject}.arff"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = [f"'{subject}',{row / 25:.2f},0.1" for row in range(99)]
+            path.write_text("\n".join(["@data", "", "% by hand", *rows, f"'{subject}',3.96,{last}"]))
+    corpus = raw_videos(tmp_path)
+    assert [(video.name, len(video.labels)) for video in corpus.videos] == [("train_1", 100)]
+    assert "line 103 has 7, outside [-1, 1]" in next(one.reason for one in corpus.left_out if one.name == "train_2")
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

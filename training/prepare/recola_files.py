@@ -32,26 +32,27 @@ def read_ratings(path: Path, hz: float) -> npt.NDArray[np.float64]:
     """
     lines = _lines(path)
     timed = path.parent.parent.name == GOLD_STANDARD[1]
-    first, value_at, time_at = 1, 0, None
+    rows, value_at, time_at = list(enumerate(lines, start=1)), 0, None
     if path.suffix.lower() == ".arff":
-        at = next((n for n, line in enumerate(lines) if line.strip().lower() == "@data"), None)
+        at = next((number for number, line in rows if line.strip().lower() == "@data"), None)
         if at is None:
             raise _bad(path, "there is no line @data")
-        lines, first = lines[at + 1 :], at + 2
+        # ARFF allows comments and empty lines; several programs write one after @data.
+        rows = [(number, line) for number, line in rows[at:] if line.strip() and not line.lstrip().startswith("%")]
         value_at, time_at = -1, 1
     elif timed:
         value_at, time_at = 1, 0
         if lines and not _numbers(lines[0]):
-            lines, first = lines[1:], 2
-    values, times = np.zeros(len(lines)), np.zeros(len(lines))
-    for number, line in enumerate(lines):
+            rows = rows[1:]
+    values, times = np.zeros(len(rows)), np.zeros(len(rows))
+    for index, (number, line) in enumerate(rows):
         row = _cells(line)
         try:
-            values[number] = float(row[value_at])
-            times[number] = float(row[time_at]) if time_at is not None else 0
+            values[index] = float(row[value_at])
+            times[index] = float(row[time_at]) if time_at is not None else 0
         except (ValueError, IndexError):
             what = "numbers" if time_at is None else "time and value"
-            raise _bad(path, f"line {number + first} is {line[:60]!r}, not {what}") from None
+            raise _bad(path, f"line {number} is {line[:60]!r}, not {what}") from None
     if not len(values):
         raise _bad(path, "there are no rows")
     if time_at is None and len(values) > 2 and np.allclose(np.diff(values), 1 / hz, rtol=0, atol=_NEAR_S):
@@ -64,11 +65,11 @@ def read_ratings(path: Path, hz: float) -> npt.NDArray[np.float64]:
         late = np.abs(times - np.arange(len(times)) / hz) > _NEAR_S
         if late.any():
             row_at = int(np.argmax(late))
-            raise _bad(path, f"line {row_at + first} is at {times[row_at]:g} s instead of {row_at / hz:g} s")
+            raise _bad(path, f"line {rows[row_at][0]} is at {times[row_at]:g} s instead of {row_at / hz:g} s")
     outside = ~(np.abs(values) <= 1)
     if outside.any():
         row_at = int(np.argmax(outside))
-        raise _bad(path, f"line {row_at + first} has {values[row_at]:g}, outside [-1, 1]")
+        raise _bad(path, f"line {rows[row_at][0]} has {values[row_at]:g}, outside [-1, 1]")
     return values
 
 
