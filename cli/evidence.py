@@ -37,12 +37,13 @@ class EvaluationSet:
 def known_media(paths: Sequence[Path]) -> list[MediaFile]:
     """Media files with the people and the annotation that the corpus around a file knows of it, if there is one."""
     from affectrt.calibration.data import MediaFile
+    from affectrt.training.corpus import corpus_around
 
     opened, annotated = cache(_opened), cache(_annotated)
     found = []
     for path in paths:
-        folder = path.absolute().parent
-        corpus = opened(folder.parent) if folder.name == "raw_videos" else None
+        root = corpus_around(path.absolute())
+        corpus = opened(root) if root is not None else None
         if corpus is None:
             found.append(MediaFile(path))
         else:

@@ -29,6 +29,13 @@ def media_from_paths(paths: Sequence[Path], *, every_split: bool = False) -> lis
             found[path] = None
         else:
             raise UsageError(f"{path} does not exist", expected="media files or folders with media files in them")
+    prepared = [path for path in paths if (path / "corpus.json").is_file() and (path / "videos").is_dir()]
+    if not found and prepared:
+        raise UsageError(
+            f"{prepared[0]} is a prepared corpus, which holds crops and sound but no media",
+            expected="media files or folders with media files in them",
+            fix="give the folder that it was prepared from",
+        )
     if not found:
         raise UsageError(
             f"no media files in {', '.join(str(path) for path in paths) or 'nothing'}",

@@ -1,6 +1,6 @@
 """Reading a corpus in the layout of Aff-Wild2's ABAW releases.
 
-    <root>/raw_videos/<video>.{mp4,avi,...}
+    <root>/raw_videos/**/<video>.{mp4,avi,...}                         the release has them in "batches"
     <root>/6th_ABAW_Annotations/VA/{train,validate,test}/<trial>.txt   `valence,arousal`, then one row per picture
     <root>/transcripts/<video>.words.json                              where there is one: words with their times
 
@@ -23,7 +23,16 @@ import numpy.typing as npt
 
 from affectrt.bundle.errors import AffectError, MediaError, UsageError
 
-__all__ = ["Corpus", "CorpusVideo", "Split", "Truth", "read_annotation", "read_record", "transcript_of"]
+__all__ = [
+    "Corpus",
+    "CorpusVideo",
+    "Split",
+    "Truth",
+    "corpus_around",
+    "read_annotation",
+    "read_record",
+    "transcript_of",
+]
 
 Split = Literal["train", "validation", "test"]
 Truth = npt.NDArray[np.float32]
@@ -72,11 +81,16 @@ class CorpusVideo:
         return rate
 
 
+def corpus_around(media: Path) -> Path | None:
+    """The folder whose `raw_videos`, or a folder below that, holds a media file; None where there is none."""
+    return next((folder.parent for folder in media.parents if folder.name == MEDIA), None)
+
+
 def transcript_of(media: Path) -> Path | None:
     """The transcript of a media file: beside it, or in the `transcripts` of the corpus that holds it."""
     folders = [media.parent]
-    if media.parent.name == MEDIA:
-        folders.append(media.parent.parent / TRANSCRIPTS)
+    if (corpus := corpus_around(media)) is not None:
+        folders.append(corpus / TRANSCRIPTS)
     named = (folder / f"{media.stem}{suffix}" for folder in folders for suffix in TRANSCRIPT_SUFFIXES)
     return next((path for path in named if path.is_file()), None)
 
@@ -197,7 +211,8 @@ class Corpus:
         if (self.root / RECORD).is_file():
             return hashlib.sha256((self.root / RECORD).read_bytes()).hexdigest()
         digest = hashlib.sha256()
-        files = [*(self.root / ANNOTATIONS).glob("*/*.txt"), *(self.root / MEDIA).iterdir()]
+        media = (path for path in (self.root / MEDIA).rglob("*") if path.is_file())
+        files = [*(self.root / ANNOTATIONS).glob("*/*.txt"), *media]
         for path in sorted([*files, *(self.root / TRANSCRIPTS).glob("*.*")]):
             small = path.suffix == ".txt" or path.parent.name == TRANSCRIPTS
             told = hashlib.sha256(path.read_bytes()).hexdigest() if small else path.stat().st_size
@@ -214,7 +229,7 @@ class Corpus:
                 fix="choose one of these",
             )
         media: dict[str, Path] = {}
-        for path in sorted((self.root / MEDIA).iterdir()):
+        for path in sorted((self.root / MEDIA).rglob("*")):
             if path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith("."):
                 media.setdefault(path.stem, path)
         videos: list[CorpusVideo] = []

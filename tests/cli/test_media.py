@@ -41,3 +41,9 @@ def test_what_is_not_there_is_wrong_use(tmp_path: Path) -> None:
         media_from_paths([tmp_path / "nothing"])
     with pytest.raises(UsageError, match="no media files"):
         media_from_paths([tmp_path])
+
+
+def test_a_prepared_corpus_is_named_as_what_it_is_where_media_are_wanted(tmp_path: Path) -> None:
+    touch(tmp_path / "corpus.json", tmp_path / "videos/one/crops.npy")
+    with pytest.raises(UsageError, match="is a prepared corpus, which holds"):
+        media_from_paths([tmp_path])

@@ -169,6 +169,21 @@ def test_a_transcript_is_found_beside_the_media_or_in_the_corpus_for_all_people_
     assert transcript_of(root / "raw_videos/pair.avi") == beside
 
 
+def test_videos_lie_in_the_batches_of_the_release_or_beside_each_other(root):
+    flat = Corpus.open(root).fingerprint
+    shared = root / "transcripts/pair.vtt"
+    shared.parent.mkdir()
+    for batch, name in (("batch1", "one.mp4"), ("batch2/more", "pair.avi")):
+        (root / "raw_videos" / batch).mkdir(parents=True)
+        (root / "raw_videos" / name).rename(root / "raw_videos" / batch / name)
+    corpus = Corpus.open(root)
+    assert corpus.fingerprint != flat
+    shared.write_text("WEBVTT\n")
+    found = {video.name: (video.media_path.parent.name, video.words_path) for video in corpus.videos("train")}
+    assert found == {"one": ("batch1", None), "pair_left": ("more", shared), "pair_right": ("more", shared)}
+    assert [video.media_path.parent.name for video in corpus.videos("validation")] == ["raw_videos"]
+
+
 def test_the_room_can_be_entered_without_torch_or_gstreamer():
     import subprocess
     import sys
