@@ -126,7 +126,10 @@ class ExperimentConfig(Record):
         elif self.encoders is not None or self.mirrored:
             raise ValueError('encoders and mirrored say how features are cached: features must be "cached"')
         if self.release.stages and self.schedule.kind != "plateau":
-            raise ValueError("stages are released when a plateau has lowered the rate: schedule.kind must be plateau")
+            raise ValueError(
+                f"{self.release.stages} stages are released when a plateau has lowered the rate: schedule.kind must be "
+                "plateau, or [release] stages 0 (computed features of rcma have 3 where the file does not say)"
+            )
         return self
 
     @property
@@ -219,13 +222,19 @@ def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> tuple[E
             f"no experiment at {path}", expected="a TOML file", fix="affectrt train training/configs/rjcma-fold1.toml"
         ) from None
     except ValidationError as error:
-        wrong = [f"{'.'.join(str(at) for at in e['loc']) or 'whole'}: {e['msg']}" for e in error.errors()]
+        wrong = [": ".join([*filter(None, [".".join(map(str, e["loc"]))]), _said(e)]) for e in error.errors()]
+        given = f" with {', '.join(f'--{name}' for name in changes)}" if changes else ""
         raise UsageError(
-            listed(f"{path} has {len(wrong)} mistake(s)", wrong),
+            listed(f"{path}{given} has {len(wrong)} mistake{'s' * (len(wrong) > 1)}", wrong),
             expected="the fields of affectrt.training.experiments.ExperimentConfig",
         ) from error
     except ValueError as error:  # TOML's own errors and those of UTF-8
         raise UsageError(f"{path} is not TOML: {error}", expected="a TOML file in UTF-8") from error
+
+
+def _said(error: Any) -> str:
+    """One of pydantic's errors, without the name of its class before what our own checks say."""
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _toml(text: str) -> dict[str, Any]:

@@ -87,6 +87,19 @@ def test_every_mistake_of_a_file_is_told_at_once(tmp_path: Path) -> None:
     assert all(word in told.value.found for word in ("fold", "batch", "colour", "network"))
 
 
+def test_a_mistake_that_an_option_made_is_told_with_the_option(tmp_path: Path) -> None:
+    path = tmp_path / "frozen.toml"
+    path.write_text(
+        'name = "x"\nsystem = "rcma"\nlicence = "x"\nintended_use = "x"\nfeatures = "cached"\n'
+        'network = {variant = "demo"}\nschedule = {kind = "cosine"}\n'
+    )
+    assert read_config(path)[0].release.stages == 0
+    with pytest.raises(UsageError) as told:
+        read_config(path, {"features": "computed"})
+    assert "frozen.toml with --features has 1 mistake:" in told.value.found
+    assert "[release] stages 0" in told.value.found and "Value error" not in told.value.found
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
