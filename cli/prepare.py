@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare"]
 
+SHOWN = 5
+
 
 class Layout(str, Enum):
     affwild2 = "affwild2"
@@ -67,7 +69,7 @@ def prepare(
     ] = Clock.steps,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="all cores")] = None,
     words: Annotated[
-        Path | None, typer.Option(help="A folder of transcripts: <video>.json with words, start and end.")
+        Path | None, typer.Option(help="A folder of transcripts: <video>.words.json with words, start and end.")
     ] = None,
     test_trials: Annotated[
         Path | None, typer.Option("--test-trials", help="affwild2: a list of trials without labels, one a line.")
@@ -100,6 +102,8 @@ def prepare(
         if path is not None and path.is_dir():
             raise UsageError(f"{flag} {path} is a folder", expected="a file", fix=f"{flag} {path / 'page'}")
     corpus = _raw(layout, raw, words, test_trials, split, seed)
+    if words is not None:
+        _tell_silent(corpus, words)
     options = Options(_contract(network), faces.value, clock.value, workers or _cores(), allow_failures=allow_failures)
     with Progress(quiet=quiet) as progress:
         made = run(corpus, out, options, progress)
@@ -113,6 +117,20 @@ def prepare(
         typer.echo(f"wrote {write_sheet(made.corpus, sheet, per_video=per_video)}")
     _tell(made.corpus.record.videos, len(made.corpus.record.left_out))
     typer.echo(f"{out}   fingerprint {made.corpus.fingerprint[:12]}")
+
+
+def _tell_silent(corpus: RawCorpus, words: Path) -> None:
+    """Says whose words are not in the folder of transcripts; UsageError where nobody's are."""
+    without = [video.name for video in corpus.videos if video.words is None]
+    if len(without) == len(corpus.videos):
+        raise UsageError(
+            f"--words {words} has a transcript of none of the {len(without)} videos",
+            expected=f"{without[0]}.words.json and its like",
+            fix=f"affectrt transcribe {corpus.root} --out {words}, or leave --words out",
+        )
+    if without:
+        shown = ", ".join(without[:SHOWN]) + (", …" if len(without) > SHOWN else "")
+        typer.echo(f"no transcript of {len(without)} of {len(corpus.videos)} videos: {shown}", err=True)
 
 
 def _tell(videos: object, left_out: int) -> None:
@@ -137,7 +155,7 @@ def _raw(layout: Layout, root: Path, words: Path | None, test_trials: Path | Non
     if not root.is_dir():
         raise UsageError(f"{root} is no folder", expected="the folder with the raw files")
     if words is not None and not words.is_dir():
-        raise UsageError(f"--words {words} is no folder", expected="a folder of <video>.json transcripts")
+        raise UsageError(f"--words {words} is no folder", expected="a folder of <video>.words.json transcripts")
     if layout is Layout.folder:
         from affectrt.training.prepare import folder
 

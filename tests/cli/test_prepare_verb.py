@@ -74,6 +74,15 @@ def test_no_sheet_of_faces_without_its_flag(run: Callable[..., object], raw: Pat
     assert set(tmp_path.rglob("*.png")) == before
 
 
+def test_a_video_without_a_transcript_is_named(run: Callable[..., object], raw: Path, tmp_path: Path) -> None:
+    bundle, words = make_tiny_bundle(tmp_path / "tiny.affect"), tmp_path / "words"
+    words.mkdir()
+    (words / "one.words.json").write_text('{"words": []}')
+    line = ("prepare", "folder", raw, "--out", tmp_path / "corpus", "--for", bundle.path, "--faces", "whole")
+    ran = run(*line, "--workers", "1", "--words", words)
+    assert ran.code == 0 and "no transcript of 1 of 2 videos: two" in ran.err  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -82,6 +91,7 @@ def test_no_sheet_of_faces_without_its_flag(run: Callable[..., object], raw: Pat
         (("folder", "--split", "train=x"), "shares such as"),
         (("folder", "--split", "train=0"), "shares such as"),
         (("folder", "--words", "nowhere"), "--words nowhere is no folder"),
+        (("folder", "--words", "."), "a transcript of none of the 2 videos"),
         (("folder", "--faces", "given"), "has no crops"),
     ],
 )
