@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["print_agreements", "print_author_notes", "print_measures", "print_scores", "print_selections"]
 
+FEW_VIDEOS = 5
+
 
 def print_scores(evaluations: Sequence[Evaluation]) -> None:
     """A table of CCC with 95 % intervals; the caller's evaluations share corpus, split and hop."""
@@ -22,7 +24,7 @@ def print_scores(evaluations: Sequence[Evaluation]) -> None:
     table = Table(
         title=f"CCC on {first.corpus}, {first.split}: {len(first.videos)} videos, "
         f"{first.precision} on {first.backend}, hop {first.hop_steps}{_windows(first.windows)}",
-        caption=f"95 % intervals from resampling videos{_compared(first.described_steps)}",
+        caption=f"95 % intervals from resampling videos{_few(len(first.videos))}{_compared(first.described_steps)}",
     )
     table.add_column("modalities")
     for name in first.ccc:
@@ -70,6 +72,10 @@ def print_agreements(agreements: Sequence[Agreement]) -> None:
             told += f"; {a.alone} steps have an estimate of only one"
         word = "agree" if a.agree else "do not agree"
         console.print(f"{'+'.join(a.modalities)}: stream and offline windows {word}: {told}", markup=False)
+
+
+def _few(videos: int) -> str:
+    return f"; of {videos} alone they say little" if videos < FEW_VIDEOS else ""
 
 
 def _windows(rule: str) -> str:

@@ -86,6 +86,20 @@ def test_layouts_and_figures_of_the_page_are_the_code_s() -> None:
     assert len(re.findall(r"^\| \d+ ", table, re.MULTILINE)) == 18 and "eighteen differences" in PAGE
 
 
+def test_every_field_of_an_experiment_and_its_defaults_are_on_the_page() -> None:
+    pytest.importorskip("torch")
+    from affectrt.training.experiments.config import _DEFAULTS, ExperimentConfig
+
+    table = PAGE[PAGE.index("## What an experiment says") : PAGE.index("## Encoders that do not learn")]
+    told = {
+        name for line in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", line)
+    }
+    assert told == set(ExperimentConfig.model_fields)
+    rcma, cav = _DEFAULTS["rcma"], _DEFAULTS["cav"]
+    figures = [", ".join(str(of[name]) for name in ("epochs", "batch", "hop")) for of in (rcma, cav)]
+    assert f"| {' / '.join(figures)} |" in table
+
+
 def test_the_page_s_links_exist() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
         assert (ROOT / "docs" / link).is_file(), link

@@ -226,7 +226,7 @@ def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> tuple[E
         given = f" with {', '.join(f'--{name}' for name in changes)}" if changes else ""
         raise UsageError(
             listed(f"{path}{given} has {len(wrong)} mistake{'s' * (len(wrong) > 1)}", wrong),
-            expected="the fields of affectrt.training.experiments.ExperimentConfig",
+            expected="the fields that docs/training.md lists (affectrt.training.experiments.ExperimentConfig)",
         ) from error
     except ValueError as error:  # TOML's own errors and those of UTF-8
         raise UsageError(f"{path} is not TOML: {error}", expected="a TOML file in UTF-8") from error

@@ -216,19 +216,25 @@ def _identity(config: ExperimentConfig, corpus: PreparedCorpus, features: Featur
 def _state(work: Path, identity: str, resume: bool) -> Path | None:
     """The state to go on from, if there is one and it is this training's."""
     path = work / "last.ckpt"
-    if not resume or not path.exists():
+    if not path.exists():
         return None
+    if not resume:  # it may be days of work
+        raise UsageError(
+            f"{path} is the state of a training",
+            expected="a --work folder without one, or --resume",
+            fix=f"--resume to go on, another --work folder, or rm {path}",
+        )
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)[STATE]["identity"]
     except Exception as error:  # torch raises many kinds for a broken file, and says in each that it is broken
         raise UsageError(
-            f"{path} is not a training state: {error}", fix="train without --resume, or name another --work folder"
+            f"{path} is not a training state: {error}", fix=f"name another --work folder, or rm {path}"
         ) from error
     if found != identity:
         raise UsageError(
             f"{path} was left by a training with another configuration or corpus",
             expected="the state of the same experiment",
-            fix="train without --resume, or name another --work folder",
+            fix=f"name another --work folder, or rm {path}",
         )
     return path
 

@@ -121,8 +121,12 @@ def test_going_on_with_a_training_that_stopped_early_repeats_its_result(corpus: 
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_the_state_of_another_training_is_refused(corpus: Path, tmp_path: Path) -> None:
+def test_the_state_of_another_training_is_refused_and_no_state_is_overwritten(corpus: Path, tmp_path: Path) -> None:
     run(tiny(epochs=1), corpus, tmp_path / "a.safetensors", work=tmp_path / "work")
+    before = (tmp_path / "work/last.ckpt").read_bytes()
+    with pytest.raises(UsageError, match="is the state of a training"):
+        run(tiny(epochs=1), corpus, tmp_path / "a.safetensors", work=tmp_path / "work")
+    assert (tmp_path / "work/last.ckpt").read_bytes() == before
     with pytest.raises(UsageError, match="another configuration"):
         run(tiny(epochs=1, seed=4), corpus, tmp_path / "a.safetensors", work=tmp_path / "work", resume=True)
     (tmp_path / "work/last.ckpt").write_bytes(b"nonsense")
