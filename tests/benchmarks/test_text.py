@@ -174,5 +174,5 @@ def test_bench_text_compares_three_precisions_side_by_side(
         (length, precision) for length in (8, 16, 32) for precision in ("fp32", "fp16", "int8")
     }
     errors = {stage["precision"]: stage["error"] for stage in stages}
-    # Which of the two is smaller is chance in a network as small as this.
+    # With weights this small, what is quantised adds little to what passes by: which of the two loses more is chance.
     assert errors["fp32"] == 0 and 0 < errors["fp16"] < 0.1 and 0 < errors["int8"] < 0.1
