@@ -22,8 +22,7 @@ from .fusion_results import Result, SystemTable
 from .fusion_runs import Run
 from .progress import Progress
 from .recipe import CorpusRecipe, FusionRecipe, read_recipe
-from .synthetic.corpus import make_corpus
-from .train import corpus_sha256
+from .train import corpus_sha256, drawn_corpus
 
 __all__ = ["Settings", "System", "encoded_systems"]
 
@@ -147,18 +146,7 @@ def _demo(name: SystemName, settings: Settings) -> _Demo:
 def _corpus(wanted: CorpusRecipe, work: Path, progress: Progress) -> Corpus:
     root = work / f"corpus-{hashlib.sha256(wanted.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:8]}"
     progress.say(f"drawing {wanted.train + wanted.validation + wanted.test} people, or reading those that are there")
-    make_corpus(
-        root,
-        seed=wanted.seed,
-        train=wanted.train,
-        validation=wanted.validation,
-        test=wanted.test,
-        seconds=wanted.seconds,
-        size_px=wanted.frame_px,
-        spoken=wanted.spoken,
-        progress=progress.visible,
-    )
-    return Corpus.open(root)
+    return drawn_corpus(wanted, root, progress)
 
 
 def _encoded(demo: _Demo, corpus: Corpus, work: Path, progress: Progress) -> System:

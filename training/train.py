@@ -36,7 +36,7 @@ from .fit import Epoch, Task, fit
 from .media import picture_times
 from .places import check_file, check_folder
 from .progress import Progress
-from .recipe import ModelName, Recipe, Schedule
+from .recipe import CorpusRecipe, ModelName, Recipe, Schedule
 from .recordings import record_video
 from .synthetic.corpus import make_corpus
 from .text import pieces_of_network
@@ -45,7 +45,7 @@ from .train_encoders import Example
 from .train_fusion import Features, FusionTask
 from .vocabulary import demo_vocabulary
 
-__all__ = ["MODELS", "Trained", "columns_of", "corpus_sha256", "train"]
+__all__ = ["MODELS", "Trained", "columns_of", "corpus_sha256", "drawn_corpus", "train"]
 
 # What a recipe's `model` means.
 MODELS: Mapping[ModelName, Callable[[], Network]] = {
@@ -99,7 +99,7 @@ class _Training:
 
     def run(self, out: Path) -> Trained:
         check_file(out, "--out")
-        corpus = self._corpus()  # with a bar of its own
+        corpus = drawn_corpus(self._recipe.corpus, self._work / "corpus", self._progress)  # with a bar of its own
         with self._progress:
             self._corpus_sha256 = corpus_sha256(corpus)
             told = f"{self._recipe.model_dump_json()}\n{self._corpus_sha256}"
@@ -117,22 +117,6 @@ class _Training:
             evaluations = self._evaluate(model, contract, corpus)
             save_checkpoint(model, out, self._provenance(evaluations))
         return Trained(out, evaluations)
-
-    def _corpus(self) -> Corpus:
-        """The recipe's corpus, drawn unless the work folder has it."""
-        wanted = self._recipe.corpus
-        make_corpus(
-            self._work / "corpus",
-            seed=wanted.seed,
-            train=wanted.train,
-            validation=wanted.validation,
-            test=wanted.test,
-            seconds=wanted.seconds,
-            size_px=wanted.frame_px,
-            spoken=wanted.spoken,
-            progress=self._progress.visible,
-        )
-        return Corpus.open(self._work / "corpus")
 
     def _examples(self, corpus: Corpus, contract: Contract, split: Split) -> list[Example]:
         """Every recording of a split with the crops' margin and its annotation on the contract's steps."""
@@ -209,6 +193,22 @@ class _Training:
             "versions": {"torch": str(torch.__version__), "numpy": np.__version__},
             "accuracy": [evaluation.as_accuracy().model_dump(mode="json") for evaluation in evaluations],
         }
+
+
+def drawn_corpus(wanted: CorpusRecipe, root: Path, progress: Progress) -> Corpus:
+    """A recipe's corpus, drawn unless `root` has it."""
+    make_corpus(
+        root,
+        seed=wanted.seed,
+        train=wanted.train,
+        validation=wanted.validation,
+        test=wanted.test,
+        seconds=wanted.seconds,
+        size_px=wanted.frame_px,
+        spoken=wanted.spoken,
+        progress=progress.visible,
+    )
+    return Corpus.open(root)
 
 
 def corpus_sha256(corpus: Corpus) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-__all__ = ["as_toml", "tiny", "tiny_opened", "toy"]
+__all__ = ["NO_DROPOUT", "as_toml", "tiny", "tiny_opened", "toy", "trained_by"]
 
 TINY = {
     "window_steps": 20,
@@ -32,6 +35,11 @@ TINY_CAV = {
     "i3d_mixed": [[2, 2, 2, 2, 2, 2]] * 9,
     "audio_channels": [2, 2, 4, 4, 8],
     "head_hidden": [4],
+}
+
+NO_DROPOUT = {
+    "rcma": {"ir_dropout": 0.0, "tcn_dropout": 0.0, "attention_dropout": 0.0},
+    "cav": {"head_dropout": 0.0},
 }
 
 
@@ -95,3 +103,34 @@ def as_toml(config: Any) -> str:
         return "".join([*own, *below])
 
     return table(config.model_dump(mode="json"), "")
+
+
+def trained_by(processes: int, config: Any, corpus: Path, folder: Path, *options: str) -> Any:
+    """The checkpoint that `affectrt train` makes of an experiment in so many processes of a thread each."""
+    from affectrt.models.checkpoint import load_checkpoint
+
+    folder.mkdir()
+    (folder / "toy.toml").write_text(as_toml(config), encoding="utf-8")
+    out, work = folder / "x.safetensors", folder / "work"
+    told = [str(folder / "toy.toml"), "--corpus", str(corpus), "--out", str(out), "--work", str(work)]
+    told += ["--devices", str(processes), "--accelerator", "cpu", *options]
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "affectrt.cli.main",
+            "train",
+            *told,
+            "--devices",
+            str(processes),
+            "--accelerator",
+            "cpu",
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=600,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return load_checkpoint(out)

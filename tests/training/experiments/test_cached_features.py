@@ -32,11 +32,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy(tmp_path_factory.mktemp("toy") / "rcma", tiny(), unseen=(12, 33), unannotated=(5,))
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def windows(config: Any, corpus: Path, work: Path | None) -> tuple[WindowSet, AffectModule]:
     torch.manual_seed(2)
     network, opened = network_of(config), PreparedCorpus.open(corpus)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles.tiny_experiments import TINY, as_toml, tiny, toy
+from doubles.tiny_experiments import NO_DROPOUT, TINY, tiny, toy, trained_by
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
@@ -52,11 +48,6 @@ def run(config: Any, corpus: Path, out: Path, **more: Any) -> Any:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy(tmp_path_factory.mktemp("toy") / "rcma", tiny())
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def test_a_tiny_network_learns_valence_from_light(corpus: Path, tmp_path: Path) -> None:
@@ -227,12 +218,6 @@ def test_half_precision_on_a_cpu_is_refused(corpus: Path, tmp_path: Path) -> Non
         run(tiny(precision="16-mixed"), corpus, tmp_path / "x.safetensors")
 
 
-NO_DROPOUT = {
-    "rcma": {"ir_dropout": 0.0, "tcn_dropout": 0.0, "attention_dropout": 0.0},
-    "cav": {"head_dropout": 0.0},
-}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("system", ["rcma", "cav"])
 def test_two_processes_train_the_network_that_one_trains(system: str, tmp_path: Path) -> None:
@@ -243,30 +228,10 @@ def test_two_processes_train_the_network_that_one_trains(system: str, tmp_path: 
     optimiser = {"learning_rate": 1e-2, "epsilon": 1e-2}
     config = tiny(system, epochs=2, batch=5, fields=NO_DROPOUT[system], optimiser=optimiser)
     lengths = {"train": (168, 168), "validation": (152,)} if system == "cav" else {}
-    corpus, file = toy(tmp_path / "toy", config, **lengths), tmp_path / "toy.toml"
-    file.write_text(as_toml(config), encoding="utf-8")
-    weights, scores, took = [], [], []
-    for devices in ("1", "2"):
-        out, started = tmp_path / f"{devices}.safetensors", time.monotonic()
-        more = ["--work", str(tmp_path / devices), "--devices", devices, "--accelerator", "cpu"]
-        command = ["train", str(file), "--corpus", str(corpus), "--out", str(out), *more]
-        ran = subprocess.run(
-            [sys.executable, "-m", "affectrt.cli.main", *command],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            timeout=600,
-        )
-        assert ran.returncode == 0, ran.stderr
-        took.append(time.monotonic() - started)
-        loaded = load_checkpoint(out)
-        weights.append(loaded.model.state_dict())
-        scores.append(loaded.provenance["validation_ccc"])
-    print(f"{system}: one process {took[0]:.1f} s, two {took[1]:.1f} s, start-up included")
-    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
-    for name, tensor in weights[0].items():
-        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    corpus = toy(tmp_path / "toy", config, **lengths)
+    one, two = (trained_by(processes, config, corpus, tmp_path / str(processes)) for processes in (1, 2))
+    assert one.provenance["validation_ccc"] == pytest.approx(two.provenance["validation_ccc"], abs=1e-4)
+    torch.testing.assert_close(two.model.state_dict(), one.model.state_dict(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_batch_norm_over_processes_is_torchs_own_where_there_is_one() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from doubles.reading_experiments import ALL, Begun, make_spoken_corpus, own, reads, run
+from doubles.reading_experiments import ALL, Begun, own, reads, run
 from doubles.text_models import VOCABULARY, make_bert
 from doubles.tiny_experiments import tiny
 
@@ -32,21 +32,6 @@ from affectrt.training.text import parts_of, pieces_of_network, word_vectors  # 
 from affectrt.training.torch_engine import torch_engines  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bert(tmp_path_factory.mktemp("hub") / "tiny-bert")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_spoken_corpus(tmp_path_factory.mktemp("toy") / "rcma")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def vectors_of(whole: Any, video: Any) -> tuple[np.ndarray, np.ndarray]:

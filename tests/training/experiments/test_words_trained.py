@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from doubles.reading_experiments import ALL, READS, Begun, make_spoken_corpus, own, reads, run
+from doubles.reading_experiments import ALL, READS, Begun, own, reads, run
 from doubles.text_models import VOCABULARY, make_bert
-from doubles.tiny_experiments import as_toml, tiny, toy
+from doubles.tiny_experiments import NO_DROPOUT, as_toml, tiny, toy, trained_by
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
@@ -28,21 +25,6 @@ from affectrt.models.parts import PARTS  # noqa: E402
 from affectrt.training.experiments.config import network_of, read_config  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bert(tmp_path_factory.mktemp("hub") / "tiny-bert")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_spoken_corpus(tmp_path_factory.mktemp("toy") / "rcma")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def test_a_training_that_reads_goes_on_to_the_same_bits_and_not_with_another_bert(
@@ -129,28 +111,11 @@ def test_a_published_experiment_trains_from_the_command_line_with_a_bert(
 @pytest.mark.slow
 def test_two_processes_train_the_network_with_words_that_one_trains(bert: Path, corpus: Path, tmp_path: Path) -> None:
     """Without dropout, whose draws follow the process; batches of 5, so that none of 17 windows is left out."""
-    still = {"ir_dropout": 0.0, "tcn_dropout": 0.0, "attention_dropout": 0.0}
     optimiser = {"learning_rate": 1e-2, "epsilon": 1e-2}
-    file = tmp_path / "toy.toml"
-    file.write_text(as_toml(reads(epochs=2, batch=5, fields=still, optimiser=optimiser)), encoding="utf-8")
-    found = []
-    for devices in ("1", "2"):
-        out = tmp_path / f"{devices}.safetensors"
-        told = ["--text", str(bert), "--work", str(tmp_path / devices), "--devices", devices, "--accelerator", "cpu"]
-        command = ["train", str(file), "--corpus", str(corpus), "--out", str(out), *told]
-        ran = subprocess.run(
-            [sys.executable, "-m", "affectrt.cli.main", *command],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            timeout=600,
-        )
-        assert ran.returncode == 0, ran.stderr
-        found.append(load_checkpoint(out).model)
-    assert found[0].config == found[1].config
-    for name, tensor in found[0].state_dict().items():
-        torch.testing.assert_close(found[1].state_dict()[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    config = reads(epochs=2, batch=5, fields=NO_DROPOUT["rcma"], optimiser=optimiser)
+    one, two = (trained_by(n, config, corpus, tmp_path / str(n), "--text", str(bert)).model for n in (1, 2))
+    assert one.config == two.config
+    torch.testing.assert_close(two.state_dict(), one.state_dict(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
