@@ -106,7 +106,11 @@ def prepare(
         _tell_silent(corpus, words)
     options = Options(_contract(network), faces.value, clock.value, workers or _cores(), allow_failures=allow_failures)
     with Progress(quiet=quiet) as progress:
-        made = run(corpus, out, options, progress)
+        try:
+            made = run(corpus, out, options, progress)
+        except KeyboardInterrupt:
+            progress.say("stopped; the same command goes on")
+            raise
     if report is not None:
         from affectrt.training.prepare.report import write_report
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
@@ -11,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 __all__ = ["Progress"]
+
+# Between two lines about the same work where there is no terminal to draw a bar on.
+LINE_S = 60.0
 
 
 class Progress:
@@ -37,12 +42,23 @@ class Progress:
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[[], None]]:
-        """A bar of `total` pieces; call what the block gets once a piece."""
-        task = self._bars.add_task(what, total=total)
+        """A bar of `total` pieces; call what the block gets once a piece. Without a terminal, a line every minute."""
+        number = self._bars.add_task(what, total=total)
+        (task,) = (task for task in self._bars.tasks if task.id == number)
+        told = time.monotonic()
+
+        def advance() -> None:
+            nonlocal told
+            self._bars.advance(number)
+            if not self.visible and time.monotonic() - told >= LINE_S:
+                told = time.monotonic()
+                left = timedelta(seconds=round(task.time_remaining or 0))
+                self.say(f"{what} {task.completed:.0f}/{total}, about {left} left")
+
         try:
-            yield lambda: self._bars.advance(task)
+            yield advance
         finally:
-            self._bars.remove_task(task)
+            self._bars.remove_task(number)
 
     def __enter__(self) -> Progress:
         self._bars.start()

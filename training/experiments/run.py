@@ -83,6 +83,7 @@ def train_experiment(
     _check_accelerator(accelerator)
     if work is None and config.devices * config.nodes > 1:
         raise UsageError("several processes without --work", expected="a folder that all of them see", fix="--work DIR")
+    kept = work is not None
     with nullcontext(work) if work is not None else tempfile.TemporaryDirectory(prefix="affectrt-train-") as folder:
         work = Path(folder)
         check_folder(work, "--work")
@@ -114,6 +115,7 @@ def train_experiment(
                 trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
             except SystemExit:
                 if trainer.interrupted:  # Lightning takes Ctrl-C for a failure
+                    progress.say("stopped; --resume goes on from the last whole epoch" if kept else "stopped")
                     raise KeyboardInterrupt from None
                 raise
         if not trainer.is_global_zero:
