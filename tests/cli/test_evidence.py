@@ -69,7 +69,7 @@ def test_of_a_corpus_the_test_split_judges_and_nothing_of_it_is_calibrated_on(co
     assert (judge.kind, judge.videos, judge.corpus) == ("truth", 1, "corpus, test, video+audio")
     assert [(file.path.name, file.people) for file in chosen.files] == [("t.mp4", ("tom",))]
     calibration = known_media(media_from_paths([corpus]))
-    assert [file.path.name for file in calibration] == ["a.mp4"]
+    assert [file.path.name for file in calibration] == ["a.mp4", "pair.mp4"]  # both people of the pair are trained on
     check_disjoint(calibration, chosen.files)
 
 
