@@ -1,7 +1,8 @@
-"""What docs/training.md says of memory and of cached features, measured here.
+"""What docs/training.md says of memory, of cached features and of several processes, measured here.
 
 python scripts/training-figures.py memory FOLDER --frames 200000 --batches 6
 python scripts/training-figures.py speed CORPUS WEIGHTS --epochs 3
+OMP_NUM_THREADS=1 python scripts/training-figures.py processes CORPUS --devices 2 --epochs 3
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import hashlib
 import json
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -150,6 +153,30 @@ def speed(corpus: Path, weights: Path, epochs: int) -> None:
     print(f"an epoch is {ratio[0]:.1f} times as fast with cached features, by processor time {ratio[1]:.1f} times")
 
 
+def processes(corpus: Path, devices: int, epochs: int, alone: bool) -> None:
+    """The same global batches by one process and by several, in turn; an epoch holds training and validation."""
+    if alone:
+        told = {**TOLD, **FROZEN, "name": "processes", "epochs": epochs + 1, "batch": 4, "hop": 50, "devices": devices}
+        watch = Watch()
+        with tempfile.TemporaryDirectory() as work:
+            out = Path(os.environ.setdefault("AFFECTRT_FIGURES_WORK", work))  # the others, started by this one, see it
+            config = ExperimentConfig.model_validate(told)
+            trained = train_experiment(
+                config, "", corpus, out / "x.safetensors", work=out, accelerator="cpu", callbacks=[watch]
+            )
+        if trained is not None:
+            print(json.dumps([seconds for seconds, _ in watch.seconds[1:]]))  # the first epoch warms up
+        return
+    best: dict[int, float] = {}
+    for count in (1, devices, 1, devices):
+        command = [sys.executable, __file__, "processes", str(corpus), "--devices", str(count), "--epochs", str(epochs)]
+        ran = subprocess.run([*command, "--alone"], check=True, stdout=subprocess.PIPE, text=True)
+        seconds = json.loads(ran.stdout.splitlines()[-1])
+        print(f"{count} process(es): epochs of {', '.join(f'{s:.2f}' for s in seconds)} s", flush=True)
+        best[count] = min([*seconds, best.get(count, float("inf"))])
+    print(f"{devices} processes are {best[1] / best[devices]:.2f} times as fast as one, on {os.cpu_count()} cores")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="what", required=True)
@@ -161,8 +188,13 @@ def main() -> None:
     other.add_argument("corpus", type=Path)
     other.add_argument("weights", type=Path)
     other.add_argument("--epochs", type=int, default=3)
+    many = verbs.add_parser("processes")
+    many.add_argument("corpus", type=Path)
+    many.add_argument("--devices", type=int, default=2)
+    many.add_argument("--epochs", type=int, default=3)
+    many.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     given = vars(parser.parse_args())
-    {"memory": memory, "speed": speed}[given.pop("what")](**given)
+    {"memory": memory, "speed": speed, "processes": processes}[given.pop("what")](**given)
 
 
 if __name__ == "__main__":
