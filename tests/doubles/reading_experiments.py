@@ -24,7 +24,6 @@ OWN = {
     "text_mean": 0.05,
     "text_std": 2.0,
 }
-TRAIN, VALIDATION, UNANNOTATED = (40, 50, 19, 33, 61), (45, 47), (5, 6)
 
 
 def make_spoken_corpus(root: Path) -> Path:
